@@ -71,6 +71,8 @@ export default tseslint.config(
       'no-console': 'error',
     },
   },
+  // winston's own types declare its transports as interfaces, which this rule cannot see through.
+  { files: ['operator/runtime/log.ts'], rules: { '@typescript-eslint/no-unsafe-class-instance-assignment': 'off' } },
   { files: ['dev/**/*.ts'], rules: { 'no-console': 'off' } },
   {
     files: ['test/**/*.ts'],

@@ -1,0 +1,117 @@
+/**
+ * What the readings about one pool mean: how many tasks are outstanding, and whether the pool is proven empty.
+ * Pure. Two answers are kept apart on purpose: growing needs only a lower bound (a partial view is enough to see
+ * work), shrinking needs proof (every queue read, every worker heard).
+ *
+ * Where a task is, by acknowledgement mode (Redis, Celery 5.3 to 5.7):
+ *   Early:  queue --take--> `unacked` (held) --start, ack--> worker memory only (running)
+ *   Late:   queue --take--> `unacked` (held) --start------> still in `unacked` (running) --end, ack--> gone
+ */
+import { known, unknown, type Known } from './known.ts';
+
+/** What was read of one queue. */
+export interface QueueSample {
+  readonly name: string;
+  /** `ready`: waiting in the queue. `unacked`: delivered to a worker and not acknowledged. Both in tasks. */
+  readonly reading: Known<{ readonly ready: number; readonly unacked: number }>;
+}
+
+/** What the pool's workers say of themselves, summed over all of its pods; unknown when one of them is silent. */
+export interface Activity {
+  /** Tasks being executed. */
+  readonly running: number;
+  /** Tasks received and not started, those with an ETA included. */
+  readonly waitingInWorkers: number;
+}
+
+/** Everything read about one pool at one moment. */
+export interface PoolSample {
+  readonly ackMode: 'Early' | 'Late';
+  readonly queues: readonly QueueSample[];
+  readonly activity: Known<Activity>;
+}
+
+/** What `signals` remembers between two calls. */
+export interface SignalMemory {
+  /** When the pool was first seen empty without a break, on the caller's monotonic clock; absent while it is not. */
+  readonly emptySinceMs?: number;
+}
+
+/** The meaning of a sample. */
+export interface Signals {
+  /** Waiting in the queues. */
+  readonly ready: Known<number>;
+  /** Being executed. */
+  readonly running: Known<number>;
+  /** Taken by a worker (or left behind by a dead one) and not being executed. */
+  readonly held: Known<number>;
+  /** Ready + held + running as far as they are known: the truth is at least this. */
+  readonly outstandingAtLeast: number;
+  /** For how long (ms) the pool has been proven empty; 0 when it holds work; unknown when it cannot be proven. */
+  readonly emptyForMs: Known<number>;
+  readonly memory: SignalMemory;
+}
+
+/**
+ * Reads the meaning out of a sample.
+ * @param nowMs the caller's monotonic clock
+ */
+export function signals(sample: PoolSample, memory: SignalMemory, nowMs: number): Signals {
+  const ready = sumQueues(sample.queues, (reading) => reading.ready);
+  const unacked = sumQueues(sample.queues, (reading) => reading.unacked);
+  const running = mapKnown(sample.activity, (activity) => activity.running);
+  const held = heldTasks(sample, unacked.total, running);
+  const executingOutsideUnacked = sample.ackMode === 'Early' && running.kind === 'ok' ? running.value : 0;
+  // A heartbeat may be ahead of the queue reading (a task acknowledged late, a redelivery): the larger one is true.
+  const inWorkers = Math.max(unacked.atLeast + executingOutsideUnacked, sumActivity(sample.activity));
+  const empty = provenEmpty(sample, ready.total, unacked.total);
+  const emptySinceMs = empty.kind === 'ok' && empty.value ? (memory.emptySinceMs ?? nowMs) : undefined;
+  return {
+    ready: ready.total,
+    running,
+    held,
+    outstandingAtLeast: ready.atLeast + inWorkers,
+    emptyForMs: mapKnown(empty, () => (emptySinceMs === undefined ? 0 : nowMs - emptySinceMs)),
+    memory: emptySinceMs === undefined ? {} : { emptySinceMs },
+  };
+}
+
+/** The sum over all queues when each is known, and the sum over those that are. */
+function sumQueues(
+  queues: readonly QueueSample[],
+  pick: (reading: { ready: number; unacked: number }) => number,
+): { total: Known<number>; atLeast: number } {
+  let atLeast = 0;
+  let missing: string | undefined;
+  for (const { name, reading } of queues) {
+    if (reading.kind === 'ok') atLeast += pick(reading.value);
+    else missing ??= `queue ${name}: ${reading.why}`;
+  }
+  return { total: missing === undefined ? known(atLeast) : unknown(missing), atLeast };
+}
+
+function heldTasks(sample: PoolSample, unacked: Known<number>, running: Known<number>): Known<number> {
+  if (unacked.kind === 'unknown') return unacked;
+  if (sample.ackMode === 'Early') return unacked;
+  if (running.kind === 'unknown') return running;
+  return known(Math.max(0, unacked.value - running.value));
+}
+
+function sumActivity(activity: Known<Activity>): number {
+  return activity.kind === 'ok' ? activity.value.running + activity.value.waitingInWorkers : 0;
+}
+
+/** True only when every queue was read empty, nothing is unacknowledged, and every worker says that it holds nothing. */
+function provenEmpty(sample: PoolSample, ready: Known<number>, unacked: Known<number>): Known<boolean> {
+  if (ready.kind === 'ok' && ready.value > 0) return known(false);
+  if (unacked.kind === 'ok' && unacked.value > 0) return known(false);
+  if (sumActivity(sample.activity) > 0) return known(false);
+  if (ready.kind === 'unknown') return ready;
+  if (unacked.kind === 'unknown') return unacked;
+  if (sample.activity.kind === 'unknown') return sample.activity;
+  return known(true);
+}
+
+function mapKnown<A, B>(value: Known<A>, map: (value: A) => B): Known<B> {
+  return value.kind === 'ok' ? known(map(value.value)) : value;
+}
