@@ -64,13 +64,14 @@ export function signals(sample: PoolSample, memory: SignalMemory, nowMs: number)
   const executingOutsideUnacked = sample.ackMode === 'Early' && running.kind === 'ok' ? running.value : 0;
   // A heartbeat may be ahead of the queue reading (a task acknowledged late, a redelivery): the larger one is true.
   const inWorkers = Math.max(unacked.atLeast + executingOutsideUnacked, sumActivity(sample.activity));
-  const empty = provenEmpty(sample, ready.total, unacked.total);
+  const outstandingAtLeast = ready.atLeast + inWorkers;
+  const empty = outstandingAtLeast > 0 ? known(false) : provenEmpty(sample.activity, ready.total, unacked.total);
   const emptySinceMs = empty.kind === 'ok' && empty.value ? (memory.emptySinceMs ?? nowMs) : undefined;
   return {
     ready: ready.total,
     running,
     held,
-    outstandingAtLeast: ready.atLeast + inWorkers,
+    outstandingAtLeast,
     emptyForMs: mapKnown(empty, () => (emptySinceMs === undefined ? 0 : nowMs - emptySinceMs)),
     memory: emptySinceMs === undefined ? {} : { emptySinceMs },
   };
@@ -101,15 +102,11 @@ function sumActivity(activity: Known<Activity>): number {
   return activity.kind === 'ok' ? activity.value.running + activity.value.waitingInWorkers : 0;
 }
 
-/** True only when every queue was read empty, nothing is unacknowledged, and every worker says that it holds nothing. */
-function provenEmpty(sample: PoolSample, ready: Known<number>, unacked: Known<number>): Known<boolean> {
-  if (ready.kind === 'ok' && ready.value > 0) return known(false);
-  if (unacked.kind === 'ok' && unacked.value > 0) return known(false);
-  if (sumActivity(sample.activity) > 0) return known(false);
+/** With no task seen anywhere: proven empty only when every queue was read and every worker was heard. */
+function provenEmpty(activity: Known<Activity>, ready: Known<number>, unacked: Known<number>): Known<boolean> {
   if (ready.kind === 'unknown') return ready;
   if (unacked.kind === 'unknown') return unacked;
-  if (sample.activity.kind === 'unknown') return sample.activity;
-  return known(true);
+  return activity.kind === 'unknown' ? activity : known(true);
 }
 
 function mapKnown<A, B>(value: Known<A>, map: (value: A) => B): Known<B> {

@@ -1,0 +1,89 @@
+import { expect } from 'chai';
+import { known, unknown } from '../../../operator/signals/known.ts';
+import { signals, type PoolSample } from '../../../operator/signals/signals.ts';
+
+const idle = known({ running: 0, waitingInWorkers: 0 });
+const queue = (name: string, ready: number, unacked: number): PoolSample['queues'][number] => ({
+  name,
+  reading: known({ ready, unacked }),
+});
+
+describe('signals', () => {
+  const cases: Record<
+    string,
+    { sample: PoolSample; wantAtLeast: number; wantHeld: number | 'unknown'; wantEmpty: 'yes' | 'no' | 'unknown' }
+  > = {
+    'an empty queue with an idle worker is empty': {
+      sample: { ackMode: 'Early', queues: [queue('a', 0, 0)], activity: idle },
+      wantAtLeast: 0,
+      wantHeld: 0,
+      wantEmpty: 'yes',
+    },
+    'the queue reads 0 while one worker runs two and has prefetched eight (early ack)': {
+      sample: { ackMode: 'Early', queues: [queue('a', 0, 8)], activity: known({ running: 2, waitingInWorkers: 8 }) },
+      wantAtLeast: 10,
+      wantHeld: 8,
+      wantEmpty: 'no',
+    },
+    'late ack keeps the running ones in unacked, so they are counted once': {
+      sample: { ackMode: 'Late', queues: [queue('a', 22, 8)], activity: known({ running: 2, waitingInWorkers: 6 }) },
+      wantAtLeast: 30,
+      wantHeld: 6,
+      wantEmpty: 'no',
+    },
+    'a task acknowledged early runs in no key of the broker: only the worker knows': {
+      sample: { ackMode: 'Early', queues: [queue('a', 0, 0)], activity: known({ running: 1, waitingInWorkers: 0 }) },
+      wantAtLeast: 1,
+      wantHeld: 0,
+      wantEmpty: 'no',
+    },
+    'orphans left in unacked by a dead worker count although no worker holds them': {
+      sample: { ackMode: 'Early', queues: [queue('a', 0, 5)], activity: idle },
+      wantAtLeast: 5,
+      wantHeld: 5,
+      wantEmpty: 'no',
+    },
+    'a silent worker makes emptiness unknown, not true': {
+      sample: { ackMode: 'Early', queues: [queue('a', 0, 0)], activity: unknown('pod x is silent') },
+      wantAtLeast: 0,
+      wantHeld: 0,
+      wantEmpty: 'unknown',
+    },
+    'an unread queue makes emptiness unknown and adds nothing': {
+      sample: {
+        ackMode: 'Early',
+        queues: [queue('a', 3, 0), { name: 'b', reading: unknown('not read yet') }],
+        activity: idle,
+      },
+      wantAtLeast: 3,
+      wantHeld: 'unknown',
+      wantEmpty: 'no',
+    },
+    'with the broker down nothing is known': {
+      sample: { ackMode: 'Late', queues: [{ name: 'a', reading: unknown('broker is down') }], activity: idle },
+      wantAtLeast: 0,
+      wantHeld: 'unknown',
+      wantEmpty: 'unknown',
+    },
+  };
+  for (const [name, tc] of Object.entries(cases)) {
+    it(name, () => {
+      const got = signals(tc.sample, {}, 1000);
+      expect(got.outstandingAtLeast).to.equal(tc.wantAtLeast);
+      expect(got.held.kind === 'ok' ? got.held.value : 'unknown').to.equal(tc.wantHeld);
+      const empty =
+        got.emptyForMs.kind === 'unknown' ? 'unknown' : got.memory.emptySinceMs === undefined ? 'no' : 'yes';
+      expect(empty).to.equal(tc.wantEmpty);
+    });
+  }
+
+  it('counts how long the pool has been empty, and starts anew after a task or a gap in the readings', () => {
+    const empty: PoolSample = { ackMode: 'Early', queues: [queue('a', 0, 0)], activity: idle };
+    const first = signals(empty, {}, 1000);
+    const later = signals(empty, first.memory, 31_000);
+    expect(later.emptyForMs).to.deep.equal(known(30_000));
+    const gap = signals({ ...empty, activity: unknown('silent') }, later.memory, 32_000);
+    expect(gap.memory).to.deep.equal({});
+    expect(signals(empty, gap.memory, 33_000).emptyForMs).to.deep.equal(known(0));
+  });
+});
