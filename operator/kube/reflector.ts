@@ -1,0 +1,209 @@
+/**
+ * Keeps a sink equal to a collection: list, then watch, for ever, whatever happens to the network or the server. It
+ * ends only when told to. It knows nothing of what the sink does with the objects.
+ *
+ *            ┌── expired, or the server lost state ──────────────┐
+ *            ▼                                                   │
+ *   start ► LIST ── replace(items) ──► WATCH ── events ──► end ──┤
+ *            ▲ │                        ▲                        │
+ *            └─┴─ failed: backoff       └── closed: at once; failed or very short: backoff, same version
+ */
+import type { Clock } from '../runtime/clock.ts';
+import type { Logger } from '../runtime/log.ts';
+import { createBackoff, type BackoffLimits } from './backoff.ts';
+import { isKubeError, type KubeError } from './errors.ts';
+import type { KubeMetrics } from './metrics.ts';
+import type { Transport } from './transport.ts';
+import { pathOf, type KubeList } from './types.ts';
+import { runWatch, type RawItem, type WatchEvent, type WatchScope } from './watch.ts';
+
+/** Where the reflector puts what it sees. Neither method may throw. */
+export interface ReflectorSink {
+  /** The whole collection, after every list. */
+  replace(items: readonly RawItem[]): void;
+  /** One change; `modified` may be of an object not seen before, `deleted` of one already gone. */
+  change(type: 'added' | 'modified' | 'deleted', object: RawItem): void;
+}
+
+/** Limits of a reflector; all have defaults. */
+export interface ReflectorLimits extends BackoffLimits {
+  /** The server closes a watch after a random time between these, so that not all come back at once. */
+  readonly watchMinSeconds: number;
+  readonly watchMaxSeconds: number;
+  /** Milliseconds without a byte after which a watch counts as half-open. Must exceed the bookmark period of 1 min. */
+  readonly inactivityMs: number;
+  /** A watch that ends sooner than this is an error, so that a server that closes at once is not hammered. */
+  readonly shortWatchMs: number;
+  /** Objects per answer where the server pages (it does not for version "0", which its cache answers). */
+  readonly pageSize: number;
+  /** Milliseconds for one try of a list. */
+  readonly listTimeoutMs: number;
+}
+
+export const defaultReflectorLimits: ReflectorLimits = {
+  baseMs: 800,
+  maxMs: 30_000,
+  jitter: 1,
+  resetAfterMs: 120_000,
+  watchMinSeconds: 300,
+  watchMaxSeconds: 600,
+  inactivityMs: 100_000,
+  shortWatchMs: 1_000,
+  pageSize: 500,
+  listTimeoutMs: 60_000,
+};
+
+/** What a reflector is built from. */
+export interface ReflectorOptions extends WatchScope {
+  readonly transport: Transport;
+  readonly sink: ReflectorSink;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: KubeMetrics;
+  readonly limits?: Partial<ReflectorLimits> | undefined;
+  /** 0 ≤ r < 1; `Math.random` when absent. */
+  readonly random?: (() => number) | undefined;
+}
+
+/** A running copy of a collection. */
+export interface Reflector {
+  /** Runs until the signal aborts; never rejects. */
+  run(signal: AbortSignal): Promise<void>;
+  /** The version up to which the sink is complete; undefined before the first list. */
+  resourceVersion(): string | undefined;
+  /** Milliseconds since the server was last heard of (list, event or bookmark); undefined before the first list. */
+  silentMs(): number | undefined;
+}
+
+/** Builds a reflector. */
+export function createReflector(options: ReflectorOptions): Reflector {
+  const { transport, sink, clock, metrics, resource } = options;
+  const limits = { ...defaultReflectorLimits, ...options.limits };
+  const random = options.random ?? Math.random;
+  const name = resource.plural;
+  const log = options.log.child({ resource: name });
+  const backoff = createBackoff(clock, random, limits);
+  const path = pathOf(resource, options.namespace);
+  let version: string | undefined;
+  /** '0' is served from the server's cache; then never older than what we had; '' (newest, from etcd) after "expired". */
+  let listFrom = '0';
+  let heardMs: number | undefined;
+
+  const heard = (resourceVersion: string): void => {
+    version = resourceVersion;
+    heardMs = clock.monotonicMs();
+  };
+
+  const readAll = async (signal: AbortSignal): Promise<{ items: RawItem[]; resourceVersion: string }> => {
+    const items: RawItem[] = [];
+    let token: string | undefined;
+    for (;;) {
+      const page: KubeList<RawItem> = await transport.json({
+        method: 'GET',
+        path,
+        query: {
+          labelSelector: options.labelSelector,
+          fieldSelector: options.fieldSelector,
+          // With a version above 0 a limit would mean "exactly that version", which soon expires.
+          limit: listFrom === '' || listFrom === '0' ? limits.pageSize : undefined,
+          ...(token === undefined ? { resourceVersion: listFrom === '' ? undefined : listFrom } : { continue: token }),
+        },
+        timeoutMs: limits.listTimeoutMs,
+        signal,
+      });
+      for (const item of page.items) items.push(item);
+      token = page.metadata.continue;
+      if (token === undefined || token === '') return { items, resourceVersion: page.metadata.resourceVersion ?? '0' };
+    }
+  };
+
+  /** Lists once. Resolves to whether the sink is up to date. */
+  const list = async (signal: AbortSignal): Promise<boolean> => {
+    try {
+      metrics.lists.inc({ name });
+      const { items, resourceVersion } = await readAll(signal);
+      if (signal.aborted) return false;
+      sink.replace(items);
+      heard(resourceVersion);
+      listFrom = resourceVersion;
+      return true;
+    } catch (err) {
+      if (signal.aborted) return false;
+      if (isTooOldOrTooNew(err)) listFrom = '';
+      log.warn('listing failed, trying again', { err });
+      return false;
+    }
+  };
+
+  const onEvent = (event: WatchEvent): void => {
+    if (event.type !== 'bookmark') sink.change(event.type, event.object);
+    heard(event.resourceVersion);
+    listFrom = event.resourceVersion;
+  };
+
+  const fail = (error: KubeError): void => {
+    metrics.watchFailures.inc({ name, cause: error.kind });
+    log.warn('watch failed, trying again', { err: error });
+  };
+
+  /** Watches until the collection must be listed again. */
+  const watch = async (signal: AbortSignal): Promise<void> => {
+    while (!signal.aborted && version !== undefined) {
+      const startMs = clock.monotonicMs();
+      metrics.watches.inc({ name });
+      const spread = (limits.watchMaxSeconds - limits.watchMinSeconds) * random();
+      const end = await runWatch({
+        ...options,
+        resourceVersion: version,
+        serverTimeoutSeconds: Math.round(limits.watchMinSeconds + spread),
+        inactivityMs: limits.inactivityMs,
+        signal,
+        onEvent,
+      });
+      const short = clock.monotonicMs() - startMs < limits.shortWatchMs;
+      switch (end.kind) {
+        case 'stopped':
+          return;
+        case 'expired':
+          metrics.watchFailures.inc({ name, cause: 'expired' });
+          // Listing at the version we had means "not older than": it cannot go back in time, and the cache may answer.
+          log.info('watch expired, listing again', { resourceVersion: version });
+          return;
+        case 'failed':
+          fail(end.error);
+          if (isTooOldOrTooNew(end.error)) listFrom = '';
+          if (end.relist) return;
+          // A reset of a watch that had lived is worth one try at once; only what follows it waits.
+          if (short || end.error.kind !== 'transport') await pause(signal, end.error.retryAfterMs);
+          break;
+        case 'closed':
+          if (end.idle) {
+            metrics.watchFailures.inc({ name, cause: 'idle' });
+            log.info('watch was silent for too long, watching again', { inactivityMs: limits.inactivityMs });
+          } else if (short) {
+            metrics.watchFailures.inc({ name, cause: 'short' });
+            log.debug('watch was closed at once, waiting');
+            await pause(signal);
+          }
+      }
+    }
+  };
+
+  const pause = (signal: AbortSignal, atLeastMs = 0): Promise<void> =>
+    clock.sleep(Math.max(backoff.nextMs(), atLeastMs), signal);
+
+  return {
+    run: async (signal) => {
+      while (!signal.aborted) {
+        if (await list(signal)) await watch(signal);
+        await pause(signal); // Also after a list that succeeded: a version that expires at once must not spin.
+      }
+    },
+    resourceVersion: () => version,
+    silentMs: () => (heardMs === undefined ? undefined : clock.monotonicMs() - heardMs),
+  };
+}
+
+function isTooOldOrTooNew(err: unknown): boolean {
+  return isKubeError(err, 'expired') || (isKubeError(err) && err.causes.includes('ResourceVersionTooLarge'));
+}
