@@ -1,0 +1,92 @@
+/**
+ * `spec.template`: the pod template, of which only what Muster itself reads or writes is described. The API server
+ * keeps everything else as it is and checks it when the Deployment is applied.
+ */
+import { z } from 'zod';
+import { open, withRules } from './schema.ts';
+
+/** The name of the container that runs the tasks. */
+export const workerContainer = 'worker';
+
+const envSchema = withRules(open(z.looseObject({ name: z.string().max(253).describe('Name of the variable.') })), {
+  rule: "self.name != 'CELERY_BROKER_URL' && !self.name.startsWith('MUSTER_')",
+  message:
+    'CELERY_BROKER_URL and names that begin with MUSTER_ are set by Muster; remove the variable from env and write the broker into spec.broker',
+});
+
+const containerSchema = open(
+  z.looseObject({
+    name: z.string().max(63).describe('Name of the container; the one that runs the tasks is called worker.'),
+    image: z.string().max(1024).describe('The image of the container.').exactOptional(),
+    command: z
+      .array(z.string().max(65_536))
+      .max(64)
+      .describe('The entry point. Not for the container worker with runtime.celery: Muster writes it.')
+      .exactOptional(),
+    args: z
+      .array(z.string().max(65_536))
+      .max(256)
+      .describe('Arguments of the entry point. Not for the container worker with runtime.celery: Muster writes them.')
+      .exactOptional(),
+    env: z
+      .array(envSchema)
+      .max(256)
+      .describe('Environment variables. Muster adds its own (MUSTER_*, CELERY_BROKER_URL, POD_NAME, POD_NAMESPACE).')
+      .exactOptional(),
+  }),
+);
+
+const podSpecSchema = withRules(
+  open(
+    z.looseObject({
+      containers: z
+        .array(containerSchema)
+        .max(16)
+        .default([])
+        .describe('Required. The containers; one is called worker.'),
+      restartPolicy: z
+        .string()
+        .max(16)
+        .describe('Always, or left out: a worker that ends is started again.')
+        .exactOptional(),
+      terminationGracePeriodSeconds: z
+        .int()
+        .min(0)
+        .max(2_592_000)
+        .describe('How long a pod may take to end. At least longestTaskSeconds + 30, which Muster sets; more is kept.')
+        .exactOptional(),
+    }),
+  ),
+  {
+    rule: "self.containers.exists(container, container.name == 'worker')",
+    fieldPath: '.containers',
+    message: 'the template has no container named worker; give that name to the container that runs the tasks',
+  },
+  {
+    rule: "self.containers.all(container, container.name != 'worker' || (has(container.image) && container.image != ''))",
+    fieldPath: '.containers',
+    message: 'the container worker has no image; write image: with the image that holds your tasks',
+  },
+  {
+    rule: "!has(self.restartPolicy) || self.restartPolicy == 'Always'",
+    fieldPath: '.restartPolicy',
+    message: 'restartPolicy must be Always, because a worker that ends is started again; remove it or write Always',
+  },
+);
+
+/** The schema of `spec.template`. */
+export const templateSchema = z.object({
+  metadata: z
+    .object({
+      labels: z
+        .record(z.string(), z.string())
+        .describe('Labels of the pods. Muster adds its own (app.kubernetes.io/*, muster.dev/*), which win.')
+        .exactOptional(),
+      annotations: z.record(z.string(), z.string()).describe('Annotations of the pods.').exactOptional(),
+    })
+    .describe('Labels and annotations of the pods.')
+    .exactOptional(),
+  spec: podSpecSchema
+    .prefault({})
+    .describe('The pod spec. Every field of a Kubernetes pod is allowed; described here is what Muster reads.'),
+});
