@@ -27,10 +27,10 @@ export interface RunnerOptions {
 
 /** The running programs of a control plane; the operations are those of ControlPlane. */
 export interface Components {
-  pid(component: ComponentName): number;
-  kill(component: ComponentName, signal?: NodeJS.Signals): Promise<void>;
-  start(component: ComponentName): Promise<void>;
-  stop(): Promise<void>;
+  readonly pid: (component: ComponentName) => number;
+  readonly kill: (component: ComponentName, signal?: NodeJS.Signals) => Promise<void>;
+  readonly start: (component: ComponentName) => Promise<void>;
+  readonly stop: () => Promise<void>;
 }
 
 // Under a second each on an idle machine; a start is allowed this long because test machines are not idle.
