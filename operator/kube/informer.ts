@@ -8,11 +8,11 @@ import type { KubeMetrics } from './metrics.ts';
 import { createReflector, type ReflectorLimits } from './reflector.ts';
 import { createStore, type Change, type Indexers } from './store.ts';
 import type { Transport } from './transport.ts';
-import type { KubeObject, Resource } from './types.ts';
+import type { Named, Resource } from './types.ts';
 import type { WatchScope } from './watch.ts';
 
 /** What an informer is built from. */
-export interface InformerOptions<T extends KubeObject> extends WatchScope {
+export interface InformerOptions<T extends Named> extends WatchScope {
   /** The transport, or the client that has it. */
   readonly client: { readonly transport: Transport };
   /** Keeps of an object what Muster reads; must keep `metadata.name` and `metadata.namespace`. */
@@ -49,7 +49,7 @@ export interface Informer<T> {
 export type InformerChange<T> = Change<T> & { readonly initial: boolean };
 
 /** Builds an informer. It does nothing until run. */
-export function createInformer<T extends KubeObject>(options: InformerOptions<T>): Informer<T> {
+export function createInformer<T extends Named>(options: InformerOptions<T>): Informer<T> {
   const { resource, metrics } = options;
   const name = resource.plural;
   const log = options.log.child({ resource: name });

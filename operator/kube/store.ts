@@ -2,7 +2,7 @@
  * The cached records of one collection, by key and by index. Holds only what `transform` made of an object: a Pod of
  * 4 KB JSON becomes a few hundred bytes. Says what changed; delivering it is the informer's.
  */
-import { keyOf, type KubeObject } from './types.ts';
+import { keyOf, type Named } from './types.ts';
 import type { RawItem } from './watch.ts';
 
 /** A change of one record. `updated` has the record before it. */
@@ -38,7 +38,7 @@ interface Entry<T> {
 }
 
 /** Builds an empty store. `transform` must not keep a reference to the object that it is given. */
-export function createStore<T extends KubeObject>(
+export function createStore<T extends Named>(
   transform: (raw: unknown) => T,
   indexers: Indexers<T> = {},
   onTransformError: (key: string, err: unknown) => void = () => undefined,

@@ -41,6 +41,11 @@ export interface KubeObject {
   metadata: ObjectMeta;
 }
 
+/** What a cache needs of a record: its name. Records keep only what Muster reads, so they are no whole objects. */
+export interface Named {
+  readonly metadata: { readonly name?: string | undefined; readonly namespace?: string | undefined };
+}
+
 /** A client-node top-level type as JSON, with metadata that is always there. */
 export type RawObject<T> = Omit<Raw<T>, keyof KubeObject> & KubeObject;
 
