@@ -2,11 +2,12 @@
  * `spec` of a WorkerPool: what a user writes. Types, defaults, CEL rules, `kubectl explain` and the reference page all
  * come from here. Two habits to keep:
  * - A bound that users trip over is a rule with a sentence, not a plain `minimum`, whose message names no way out.
- * - A required part defaults to the empty one, so that the rule which explains it speaks; the API server would
- *   otherwise answer "Required value" and check no rule at all.
+ * - A required part defaults to the empty one, so that the rule which explains it (rules.ts) speaks; the API server
+ *   would otherwise answer "Required value" and check no rule at all.
  */
 import { z } from 'zod';
 import { templateSchema } from './template.ts';
+import { specRules } from './rules.ts';
 import { integer, withRules } from './schema.ts';
 
 const secretKeyRef = z
@@ -69,11 +70,6 @@ const brokerSchema = withRules(
       )
       .exactOptional(),
   }),
-  {
-    rule: 'has(self.url) != has(self.urlFrom)',
-    message:
-      'broker needs exactly one of url and urlFrom; write urlFrom: {secretKeyRef: {name: …, key: …}} for a URL in a Secret, or url: redis://redis:6379/0',
-  },
   {
     rule: "!has(self.tls) || !has(self.url) || !self.url.startsWith('redis://')",
     message: 'broker.tls needs a URL that begins with rediss://; write rediss:// or remove tls',
@@ -140,12 +136,7 @@ const runtimeSchema = withRules(
       .exactOptional(),
   }),
   {
-    rule: 'has(self.celery) != has(self.custom)',
-    message:
-      "runtime needs exactly one of celery and custom; write celery: {app: shop.celery:app}, or custom: {} to run the container's own command",
-  },
-  {
-    rule: '!(has(self.celery) && has(oldSelf.custom)) && !(has(self.custom) && has(oldSelf.celery)) || (has(self.celery) && has(self.custom))',
+    rule: 'has(self.celery) == has(self.custom) || has(self.celery) == has(oldSelf.celery)',
     message:
       'runtime cannot be changed from celery to custom or back while the pool lives; delete the WorkerPool and create it anew',
   },
@@ -185,54 +176,41 @@ const prefetchSchema = withRules(
   },
 );
 
-const scalingSchema = withRules(
-  z.object({
-    minReplicas: integer(0, 10_000).default(0).describe('The fewest pods. 0 lets an idle pool go to no pod at all.'),
-    maxReplicas: withRules(z.int().max(10_000), {
-      rule: 'self >= 1',
-      message: 'scaling.maxReplicas must be 1 or more; to stop a pool write spec.replicas: 0',
-    })
-      .default(10)
-      .describe('The most pods.'),
-    tasksPerReplica: withRules(z.int().max(1_000_000), {
-      rule: 'self >= 1',
-      message: 'scaling.tasksPerReplica must be 1 or more; leave it out to take the value of concurrency',
-    })
-      .describe(
-        'Outstanding tasks (waiting, held and running) that one pod is meant for: the pool has outstanding ÷ tasksPerReplica pods, rounded up. Unset: concurrency, a slot for every task.',
-      )
-      .exactOptional(),
-    idleSeconds: integer(0, 86_400)
-      .default(30)
-      .describe('The pool shrinks when for this long no task was waiting, held or running and every worker said so.'),
-    mode: z
-      .enum(['Auto', 'Recommend'])
-      .default('Auto')
-      .describe(
-        'Auto: Muster sets the size. Recommend: it decides and publishes status.desiredReplicas, and changes nothing.',
-      ),
-  }),
-  {
-    rule: 'self.minReplicas <= self.maxReplicas || self.maxReplicas < 1',
-    message: 'scaling.minReplicas is larger than scaling.maxReplicas; raise maxReplicas or lower minReplicas',
-  },
-);
+const scalingSchema = z.object({
+  minReplicas: integer(0, 10_000).default(0).describe('The fewest pods. 0 lets an idle pool go to no pod at all.'),
+  maxReplicas: withRules(z.int().max(10_000), {
+    rule: 'self >= 1',
+    message: 'scaling.maxReplicas must be 1 or more; to stop a pool write spec.replicas: 0',
+  })
+    .default(10)
+    .describe('The most pods.'),
+  tasksPerReplica: withRules(z.int().max(1_000_000), {
+    rule: 'self >= 1',
+    message: 'scaling.tasksPerReplica must be 1 or more; leave it out to take the value of concurrency',
+  })
+    .describe(
+      'Outstanding tasks (waiting, held and running) that one pod is meant for: the pool has outstanding ÷ tasksPerReplica pods, rounded up. Unset: concurrency, a slot for every task.',
+    )
+    .exactOptional(),
+  idleSeconds: integer(0, 86_400)
+    .default(30)
+    .describe('The pool shrinks when for this long no task was waiting, held or running and every worker said so.'),
+  mode: z
+    .enum(['Auto', 'Recommend'])
+    .default('Auto')
+    .describe(
+      'Auto: Muster sets the size. Recommend: it decides and publishes status.desiredReplicas, and changes nothing.',
+    ),
+});
 
 /** The schema of `spec`. */
 export const specSchema = withRules(
   z.object({
     broker: brokerSchema.prefault({}).describe('Required. The broker that the workers consume from: Redis.'),
-    queues: withRules(
-      z.array(queueSchema).max(64),
-      {
-        rule: 'size(self) > 0',
-        message: 'queues is empty; name at least one queue for the pool to consume, as in queues: [{name: celery}]',
-      },
-      {
-        rule: 'self.all(queue, self.exists_one(other, other.name == queue.name))',
-        message: 'queues names a queue twice; keep one item per queue and put all of its patterns into tasks',
-      },
-    )
+    queues: withRules(z.array(queueSchema).max(64), {
+      rule: 'self.all(queue, self.exists_one(other, other.name == queue.name))',
+      message: 'queues names a queue twice; keep one item per queue and put all of its patterns into tasks',
+    })
       .default([])
       .describe('Required. The queues that the pool consumes. No other pool of the namespace should consume them.'),
     runtime: runtimeSchema.prefault({}).describe('Required. What runs in the pods: exactly one of celery and custom.'),
@@ -267,21 +245,5 @@ export const specSchema = withRules(
       .exactOptional(),
     template: templateSchema.prefault({}).describe('Required. The pods, as in a Deployment.'),
   }),
-  {
-    rule: "!has(self.runtime.celery) || self.runtime.celery.pool != 'solo' || self.concurrency == 1 || self.concurrency < 1",
-    fieldPath: '.concurrency',
-    message: 'the pool solo runs one task at a time; write concurrency: 1, or pool: prefork, threads or gevent',
-  },
-  {
-    rule: '!has(self.prefetch.multiplier) || self.prefetch.multiplier * self.concurrency <= 65535',
-    fieldPath: '.prefetch.multiplier',
-    message:
-      'multiplier × concurrency is more than 65535, which Celery takes as no limit; write a smaller multiplier, or policy: Unlimited',
-  },
-  {
-    rule: "!has(self.runtime.celery) || self.template.spec.containers.all(container, container.name != 'worker' || (!has(container.command) && !has(container.args)))",
-    fieldPath: '.template.spec.containers',
-    message:
-      'with runtime.celery Muster writes the command of the container worker; remove its command and args, or write runtime: {custom: {}} to run them',
-  },
+  ...specRules,
 );

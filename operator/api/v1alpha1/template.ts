@@ -3,7 +3,7 @@
  * keeps everything else as it is and checks it when the Deployment is applied.
  */
 import { z } from 'zod';
-import { open, withRules } from './schema.ts';
+import { integer, open, withRules } from './schema.ts';
 
 /** The name of the container that runs the tasks. */
 export const workerContainer = 'worker';
@@ -36,42 +36,23 @@ const containerSchema = open(
   }),
 );
 
-const podSpecSchema = withRules(
-  open(
-    z.looseObject({
-      containers: z
-        .array(containerSchema)
-        .max(16)
-        .default([])
-        .describe('Required. The containers; one is called worker.'),
-      restartPolicy: z
-        .string()
-        .max(16)
-        .describe('Always, or left out: a worker that ends is started again.')
-        .exactOptional(),
-      terminationGracePeriodSeconds: z
-        .int()
-        .min(0)
-        .max(2_592_000)
-        .describe('How long a pod may take to end. At least longestTaskSeconds + 30, which Muster sets; more is kept.')
-        .exactOptional(),
-    }),
-  ),
-  {
-    rule: "self.containers.exists(container, container.name == 'worker')",
-    fieldPath: '.containers',
-    message: 'the template has no container named worker; give that name to the container that runs the tasks',
-  },
-  {
-    rule: "self.containers.all(container, container.name != 'worker' || (has(container.image) && container.image != ''))",
-    fieldPath: '.containers',
-    message: 'the container worker has no image; write image: with the image that holds your tasks',
-  },
-  {
-    rule: "!has(self.restartPolicy) || self.restartPolicy == 'Always'",
-    fieldPath: '.restartPolicy',
-    message: 'restartPolicy must be Always, because a worker that ends is started again; remove it or write Always',
-  },
+const podSpecSchema = open(
+  z.looseObject({
+    containers: z
+      .array(containerSchema)
+      .max(16)
+      .default([])
+      .describe('Required. The containers; one is called worker.'),
+    restartPolicy: withRules(z.string().max(16), {
+      rule: "self == 'Always'",
+      message: 'restartPolicy must be Always, because a worker that ends is started again; remove it or write Always',
+    })
+      .describe('Always, or left out: a worker that ends is started again.')
+      .exactOptional(),
+    terminationGracePeriodSeconds: integer(0, 2_592_000)
+      .describe('How long a pod may take to end. Muster sets longestTaskSeconds + 30; a larger value is kept.')
+      .exactOptional(),
+  }),
 );
 
 /** The schema of `spec.template`. */
