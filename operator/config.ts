@@ -17,8 +17,7 @@ const schema = z
     leaseName: z.string().min(1),
     leaseNamespace: z.string().optional(),
     listenAddress: z.string().min(1),
-    metricsPort: port,
-    healthPort: port,
+    port,
     logLevel: z.enum(logLevels),
     workers: positiveInt.max(64),
     tickMs: positiveInt.min(100).max(60_000),
@@ -70,14 +69,7 @@ function command(version: string): Command {
         'MUSTER_LISTEN_ADDRESS',
       ).default('127.0.0.1'),
     )
-    .addOption(
-      option('--metrics-port <port>', 'port of /metrics; 0 picks a free one', 'MUSTER_METRICS_PORT').default('8080'),
-    )
-    .addOption(
-      option('--health-port <port>', 'port of /healthz and /readyz; 0 picks a free one', 'MUSTER_HEALTH_PORT').default(
-        '8081',
-      ),
-    )
+    .addOption(option('--port <port>', 'port of /metrics, /healthz and /readyz; 0 picks a free one', 'MUSTER_PORT').default('8080'))
     .addOption(option('--log-level <level>', `one of ${logLevels.join(', ')}`, 'MUSTER_LOG_LEVEL').default('info'))
     .addOption(option('--workers <n>', 'pools that are reconciled at the same time', 'MUSTER_WORKERS').default('8'))
     .addOption(
