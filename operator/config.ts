@@ -49,7 +49,7 @@ function command(version: string): Command {
     .addOption(option('--namespace <name>', 'watch this namespace only; all of them when absent', 'MUSTER_NAMESPACE'))
     .addOption(
       option(
-        '--leader-elect',
+        '--leader-elect [on]',
         'act only while holding the Lease, so that several replicas can run',
         'MUSTER_LEADER_ELECT',
       ).default(false),
@@ -69,7 +69,11 @@ function command(version: string): Command {
         'MUSTER_LISTEN_ADDRESS',
       ).default('127.0.0.1'),
     )
-    .addOption(option('--port <port>', 'port of /metrics, /healthz and /readyz; 0 picks a free one', 'MUSTER_PORT').default('8080'))
+    .addOption(
+      option('--port <port>', 'port of /metrics, /healthz and /readyz; 0 picks a free one', 'MUSTER_PORT').default(
+        '8080',
+      ),
+    )
     .addOption(option('--log-level <level>', `one of ${logLevels.join(', ')}`, 'MUSTER_LOG_LEVEL').default('info'))
     .addOption(option('--workers <n>', 'pools that are reconciled at the same time', 'MUSTER_WORKERS').default('8'))
     .addOption(
