@@ -1,7 +1,7 @@
 // Runs the four programs of one control plane: start all, kill one, start it again, end all. Knows processes and readiness;
 // where they run and as whom is decided by controlPlane.ts.
 import { join } from 'node:path';
-import { Agent, request } from 'undici';
+import { openAdminApi } from './adminApi.ts';
 import {
   COMPONENTS,
   componentArgs,
@@ -111,16 +111,11 @@ async function becomeReady(options: RunnerOptions, programs: Map<ComponentName, 
 
 /** Until the controller manager has made it, every pod in `default` is refused. */
 async function waitForDefaultServiceAccount({ layout, authorityPem, adminToken }: RunnerOptions): Promise<void> {
-  const dispatcher = new Agent({ connect: { ca: authorityPem } });
-  const url = `${serverUrl(layout)}/api/v1/namespaces/default/serviceaccounts/default`;
+  const api = openAdminApi({ server: serverUrl(layout), authorityPem, adminToken });
   try {
-    const exists = async () => {
-      const response = await request(url, { dispatcher, headers: { authorization: `Bearer ${adminToken}` } });
-      await response.body.dump();
-      return response.statusCode === 200;
-    };
+    const exists = async () => (await api.read('/api/v1/namespaces/default/serviceaccounts/default')) !== undefined;
     await waitUntil('service account in namespace default', exists, { timeoutMs: READY_TIMEOUT_MS });
   } finally {
-    await dispatcher.close();
+    await api.close();
   }
 }

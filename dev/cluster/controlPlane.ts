@@ -12,7 +12,7 @@ import { startComponents, type Components } from './componentRunner.ts';
 import { newToken, USERS, writeKubeconfig, writeTokenFile } from './kubeconfig.ts';
 import { findPorts } from './ports.ts';
 import { firstAddress } from './cidr.ts';
-import { writeState, type ClusterState, type NodeState } from './state.ts';
+import { readState, recordPids, writeState, type ClusterState, type NodeState } from './state.ts';
 import { sayOnStderr, type Say } from '../install/progress.ts';
 
 /** How to start a control plane. Everything may be left out. */
@@ -96,19 +96,19 @@ async function startIn(
     ports: layout.ports,
     serviceCidr: layout.serviceCidr,
     adminToken,
-    pids: {},
+    // A node's first processes may be there already: without them here, `down` would not find them.
+    pids: (await readState(dir))?.pids ?? {},
     ...(options.node === undefined ? {} : { node: options.node }),
   };
   // Recorded before each next step, so that `down` can clear up after a start that was interrupted.
-  const record = (pids: Record<string, number>) => writeState(dir, { ...state, pids });
-  await record({});
+  await writeState(dir, state);
   const components = await startComponents({
     layout,
     binaries,
     authorityPem,
     adminToken,
     outlivesParent: options.outlivesParent ?? false,
-    record,
+    record: (pids) => recordPids(dir, pids),
   });
   return handle(name, layout, components, { adminToken, authorityPem, deleteDir: options.dir === undefined });
 }

@@ -73,9 +73,21 @@ export async function writeState(dir: string, state: ClusterState): Promise<void
   await rename(unfinished, join(dir, 'cluster.json'));
 }
 
-/** Names of the clusters that have a state, running or not. */
-export async function listClusters(): Promise<string[]> {
+/** Adds process ids to the state in `dir`. */
+export async function recordPids(dir: string, pids: Readonly<Record<string, number>>): Promise<void> {
+  const state = await readState(dir);
+  if (state === undefined) throw new Error(`${dir} holds no cluster any more`);
+  await writeState(dir, { ...state, pids: { ...state.pids, ...pids } });
+}
+
+/** Every recorded cluster, running or not, by name. */
+export async function listClusters(): Promise<ClusterState[]> {
   const names = await readdir(clustersDir()).catch(() => []);
-  const states = await Promise.all(names.map((name) => readState(join(clustersDir(), name))));
-  return states.flatMap((state) => (state === undefined ? [] : [state.name])).sort();
+  const states = await Promise.all(names.sort().map((name) => readState(join(clustersDir(), name))));
+  return states.filter((state) => state !== undefined);
+}
+
+/** Slots of recorded clusters with a node. */
+export async function readReservedSlots(): Promise<Set<number>> {
+  return new Set((await listClusters()).flatMap(({ node }) => (node === undefined ? [] : [node.slot])));
 }
