@@ -9,11 +9,13 @@
  */
 import { known, unknown, type Known } from './known.ts';
 
-/** What was read of one queue. */
+/** What was read of one queue, in tasks. */
 export interface QueueSample {
   readonly name: string;
-  /** `ready`: waiting in the queue. `unacked`: delivered to a worker and not acknowledged. Both in tasks. */
-  readonly reading: Known<{ readonly ready: number; readonly unacked: number }>;
+  /** Waiting in the queue. */
+  readonly ready: Known<number>;
+  /** Delivered to a worker and not acknowledged. */
+  readonly unacked: Known<number>;
 }
 
 /** What the pool's workers say of themselves, summed over all of its pods; unknown when one of them is silent. */
@@ -57,8 +59,8 @@ export interface Signals {
  * @param nowMs the caller's monotonic clock
  */
 export function signals(sample: PoolSample, memory: SignalMemory, nowMs: number): Signals {
-  const ready = sumQueues(sample.queues, (reading) => reading.ready);
-  const unacked = sumQueues(sample.queues, (reading) => reading.unacked);
+  const ready = sumQueues(sample.queues, (queue) => queue.ready);
+  const unacked = sumQueues(sample.queues, (queue) => queue.unacked);
   const running = mapKnown(sample.activity, (activity) => activity.running);
   const held = heldTasks(sample, unacked.total, running);
   const executingOutsideUnacked = sample.ackMode === 'Early' && running.kind === 'ok' ? running.value : 0;
@@ -80,13 +82,14 @@ export function signals(sample: PoolSample, memory: SignalMemory, nowMs: number)
 /** The sum over all queues when each is known, and the sum over those that are. */
 function sumQueues(
   queues: readonly QueueSample[],
-  pick: (reading: { ready: number; unacked: number }) => number,
+  pick: (queue: QueueSample) => Known<number>,
 ): { total: Known<number>; atLeast: number } {
   let atLeast = 0;
   let missing: string | undefined;
-  for (const { name, reading } of queues) {
-    if (reading.kind === 'ok') atLeast += pick(reading.value);
-    else missing ??= `queue ${name}: ${reading.why}`;
+  for (const queue of queues) {
+    const count = pick(queue);
+    if (count.kind === 'ok') atLeast += count.value;
+    else missing ??= `queue ${queue.name}: ${count.why}`;
   }
   return { total: missing === undefined ? known(atLeast) : unknown(missing), atLeast };
 }

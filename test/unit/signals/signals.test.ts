@@ -5,7 +5,13 @@ import { signals, type PoolSample } from '../../../operator/signals/signals.ts';
 const idle = known({ running: 0, waitingInWorkers: 0 });
 const queue = (name: string, ready: number, unacked: number): PoolSample['queues'][number] => ({
   name,
-  reading: known({ ready, unacked }),
+  ready: known(ready),
+  unacked: known(unacked),
+});
+const unread = (name: string, why: string): PoolSample['queues'][number] => ({
+  name,
+  ready: unknown(why),
+  unacked: unknown(why),
 });
 
 describe('signals', () => {
@@ -52,15 +58,25 @@ describe('signals', () => {
     'an unread queue makes emptiness unknown and adds nothing': {
       sample: {
         ackMode: 'Early',
-        queues: [queue('a', 3, 0), { name: 'b', reading: unknown('not read yet') }],
+        queues: [queue('a', 3, 0), unread('b', 'not read yet')],
         activity: idle,
       },
       wantAtLeast: 3,
       wantHeld: 'unknown',
       wantEmpty: 'no',
     },
+    'unacked that could not be read makes emptiness unknown, though the queue itself was read': {
+      sample: {
+        ackMode: 'Late',
+        queues: [{ name: 'a', ready: known(0), unacked: unknown('too many to count') }],
+        activity: idle,
+      },
+      wantAtLeast: 0,
+      wantHeld: 'unknown',
+      wantEmpty: 'unknown',
+    },
     'with the broker down nothing is known': {
-      sample: { ackMode: 'Late', queues: [{ name: 'a', reading: unknown('broker is down') }], activity: idle },
+      sample: { ackMode: 'Late', queues: [unread('a', 'broker is down')], activity: idle },
       wantAtLeast: 0,
       wantHeld: 'unknown',
       wantEmpty: 'unknown',
