@@ -45,7 +45,7 @@ export const conditionCatalog = {
       ReadOnly: 'False: the broker is a replica that takes no writes.',
       WrongType: 'False: a key of the broker has a type that Celery does not write.',
       TLSFailed: 'False: the TLS handshake failed.',
-      UnknownError: 'False: the broker answered something else; the message has its words.',
+      Unknown: 'False: the broker answered something else; the message has its words.',
     },
   },
   Scaling: {
@@ -80,9 +80,10 @@ export const conditionCatalog = {
     },
   },
   WorkerHazard: {
-    meaning: 'Only while it exists: running workers cannot do all that the pool asks for.',
+    meaning: 'Only while it exists: running workers cannot do all that the pool asks for, or do not say what they do.',
     reasons: {
       NotSupported: 'True: this Celery version or pool type cannot do it; the message has what the workers say.',
+      Silent: 'True: a worker runs and says nothing, so that what it holds is not known and the pool cannot shrink.',
     },
   },
 } as const satisfies Record<string, { meaning: string; reasons: Record<string, string> }>;

@@ -1,0 +1,134 @@
+/**
+ * The Deployment of a pool, as it is applied. Pure. It never carries `replicas`: the size has a field manager of its
+ * own (the scaler, through `/scale`), and an apply that once had it and then leaves it out resets it to 1.
+ */
+import { shutdownMarginSeconds } from '../api/v1alpha1/defaults.ts';
+import { workerContainer } from '../api/v1alpha1/template.ts';
+import type { WorkerPool } from '../api/v1alpha1/workerpool.ts';
+import type { ObjectMeta, RawContainer, RawDeployment, RawPodSpec, RawPodTemplateSpec } from '../kube/types.ts';
+import { buildCommand } from './command.ts';
+import { buildEnvironment, mergeEnvironment } from './environment.ts';
+import {
+  ownerReference,
+  paths,
+  poolLabel,
+  poolLabels,
+  workerFileAnnotation,
+  workerFileConfigMapName,
+} from './names.ts';
+
+/** What a Deployment is made from beside the pool. */
+export interface DeploymentContext {
+  /** Name of the ConfigMap with the routing table of the pool's broker. */
+  readonly routesConfigMap: string;
+  /** Hash of the file that Celery pods load. Given: a new file rolls the pods. */
+  readonly workerFileHash?: string;
+  /** True only in the very first apply, so that the default of one replica starts no pod. */
+  readonly paused: boolean;
+}
+
+/** A Deployment as it is applied. */
+export type DeploymentBody = RawDeployment & {
+  readonly metadata: ObjectMeta & { readonly name: string; readonly namespace: string };
+};
+
+/**
+ * How long a pod must live without ending before a rollout goes on. A worker without a readiness probe is ready the
+ * moment it runs, also one that cannot import its app and ends a second later; a rollout would replace every good pod by it.
+ */
+const minReadySeconds = 10;
+
+/** Builds the Deployment. */
+export function buildDeployment(pool: WorkerPool, context: DeploymentContext): DeploymentBody {
+  const { name, namespace } = pool.metadata;
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name, namespace, labels: poolLabels(pool), ownerReferences: [ownerReference(pool, true)] },
+    spec: {
+      ...(context.paused ? { paused: true } : {}),
+      selector: { matchLabels: { [poolLabel]: name } },
+      // A new pod first, then an old one goes: capacity never falls, and old pods finish their tasks meanwhile.
+      strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: '25%', maxUnavailable: 0 } },
+      minReadySeconds,
+      template: buildPodTemplate(pool, context),
+    },
+  };
+}
+
+function buildPodTemplate(pool: WorkerPool, context: DeploymentContext): RawPodTemplateSpec {
+  const { metadata } = pool.spec.template;
+  const annotations = {
+    ...metadata?.annotations,
+    ...(context.workerFileHash === undefined || pool.spec.runtime.celery === undefined
+      ? {}
+      : { [workerFileAnnotation]: context.workerFileHash }),
+  };
+  return {
+    metadata: {
+      labels: { ...metadata?.labels, ...poolLabels(pool) },
+      ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
+    },
+    spec: buildPodSpec(pool, context),
+  };
+}
+
+function buildPodSpec(pool: WorkerPool, context: DeploymentContext): RawPodSpec {
+  const users = pool.spec.template.spec as unknown as RawPodSpec;
+  const mounts = buildMounts(pool, context);
+  const graceSeconds = pool.spec.longestTaskSeconds + shutdownMarginSeconds;
+  return {
+    ...users,
+    terminationGracePeriodSeconds: Math.max(graceSeconds, users.terminationGracePeriodSeconds ?? 0),
+    containers: users.containers.map((container) =>
+      container.name === workerContainer ? buildWorker(pool, container, mounts) : container,
+    ),
+    volumes: [
+      ...mounts.map(({ volume }) => volume),
+      ...(users.volumes ?? []).filter(({ name }) => !mounts.some(({ volume }) => volume.name === name)),
+    ],
+  };
+}
+
+function buildWorker(pool: WorkerPool, users: RawContainer, mounts: readonly Mount[]): RawContainer {
+  const command = buildCommand(pool);
+  return {
+    // The last lines of a worker that fails become its last words, which the status of the pool shows.
+    terminationMessagePolicy: 'FallbackToLogsOnError',
+    ...users,
+    ...(command === undefined ? {} : { command }),
+    env: mergeEnvironment(buildEnvironment(pool), users.env ?? []),
+    volumeMounts: [
+      ...mounts.map(({ volume, path }) => ({ name: volume.name, mountPath: path, readOnly: true })),
+      ...(users.volumeMounts ?? []).filter(({ name }) => !mounts.some(({ volume }) => volume.name === name)),
+    ],
+  };
+}
+
+/** A folder of Muster's in the worker container. */
+interface Mount {
+  readonly path: string;
+  readonly volume: NonNullable<RawPodSpec['volumes']>[number];
+}
+
+function buildMounts(pool: WorkerPool, context: DeploymentContext): Mount[] {
+  const ca = pool.spec.broker.tls?.caFrom?.secretKeyRef;
+  return [
+    ...(pool.spec.runtime.celery === undefined
+      ? []
+      : [{ path: paths.worker, volume: { name: 'muster-worker', configMap: { name: workerFileConfigMapName } } }]),
+    // Optional: a worker without a routing table works, and only sends its own tasks as its app says.
+    {
+      path: paths.routes,
+      volume: { name: 'muster-routes', configMap: { name: context.routesConfigMap, optional: true } },
+    },
+    ...(ca === undefined
+      ? []
+      : [
+          {
+            path: paths.tls,
+            volume: { name: 'muster-tls', secret: { secretName: ca.name, items: [{ key: ca.key, path: 'ca.crt' }] } },
+          },
+        ]),
+  ];
+}
