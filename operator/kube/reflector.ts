@@ -173,8 +173,8 @@ export function createReflector(options: ReflectorOptions): Reflector {
           fail(end.error);
           if (isTooOldOrTooNew(end.error)) listFrom = '';
           if (end.relist) return;
-          // A reset of a watch that had lived is worth one try at once; only what follows it waits.
-          if (short || end.error.kind !== 'transport') await pause(signal, end.error.retryAfterMs);
+          // A watch that had lived and was cut is worth one try at once; what follows if that fails too waits.
+          if (short || !end.opened) await pause(signal, end.error.retryAfterMs);
           break;
         case 'closed':
           if (end.idle) {

@@ -31,12 +31,12 @@ export type WatchEvent =
  * How a watch ended:
  * `closed` by the server, or by us because nothing came for too long (`idle`); watch again from the last version;
  * `expired`: that version is gone; list again;
- * `failed`: `relist` says whether the state may have been lost.
+ * `failed`: `relist` says whether the state may have been lost, `opened` whether the server had accepted the watch.
  */
 export type WatchEnd =
   | { readonly kind: 'closed'; readonly idle: boolean }
   | { readonly kind: 'expired' }
-  | { readonly kind: 'failed'; readonly error: KubeError; readonly relist: boolean }
+  | { readonly kind: 'failed'; readonly error: KubeError; readonly relist: boolean; readonly opened: boolean }
   | { readonly kind: 'stopped' };
 
 /** One watch to be made. */
@@ -57,7 +57,7 @@ export async function runWatch(options: WatchOptions): Promise<WatchEnd> {
   const { transport, clock, resource, signal, onEvent } = options;
   const path = pathOf(resource, options.namespace);
   const request = `WATCH ${path}`;
-  const state = { idle: false };
+  const state = { idle: false, opened: false };
   try {
     const stream = await transport.stream({
       path,
@@ -71,6 +71,7 @@ export async function runWatch(options: WatchOptions): Promise<WatchEnd> {
       },
       signal,
     });
+    state.opened = true;
     const expire = (): void => {
       state.idle = true;
       stream.close();
@@ -83,7 +84,7 @@ export async function runWatch(options: WatchOptions): Promise<WatchEnd> {
     try {
       for await (const line of splitLines(stream.chunks, onActivity)) {
         const event = parseLine(line, request);
-        if (event instanceof KubeError) return endOf(event);
+        if (event instanceof KubeError) return endOf(event, true);
         onEvent(event);
       }
       return { kind: 'closed', idle: state.idle };
@@ -96,16 +97,16 @@ export async function runWatch(options: WatchOptions): Promise<WatchEnd> {
     if (state.idle) return { kind: 'closed', idle: true };
     // A reset in mid-stream: everything up to the last whole line has been delivered.
     const cause = err instanceof Error ? err.message : String(err);
-    return endOf(isKubeError(err) ? err : new KubeError('transport', request, cause, { cause: err }));
+    return endOf(isKubeError(err) ? err : new KubeError('transport', request, cause, { cause: err }), state.opened);
   }
 }
 
 /** Without an answer, throttled or while the server starts, the version is as good as before; otherwise only a list tells. */
-function endOf(error: KubeError): WatchEnd {
+function endOf(error: KubeError, opened: boolean): WatchEnd {
   if (error.kind === 'expired') return { kind: 'expired' };
   const unanswered = error.kind === 'transport' || (error.kind === 'timeout' && error.status === undefined);
   const later = error.kind === 'tooManyRequests' || error.status === 503;
-  return { kind: 'failed', error, relist: !unanswered && !later };
+  return { kind: 'failed', error, relist: !unanswered && !later, opened };
 }
 
 const eventTypes: Readonly<Record<string, WatchEvent['type'] | undefined>> = {
