@@ -1,0 +1,175 @@
+/**
+ * What is known of every queue of one broker, and what has to be read next. Memory only: it opens nothing and reads no
+ * clock, so that its rules can be tested with any order of announcements, reads and failures.
+ */
+import type { BrokerEndpoint } from './endpoint.ts';
+import type { HeldReading } from './held.ts';
+import { queueKeys, unackedKey } from './keys.ts';
+import { markChanged, markSent, markStale, markTick, newPace, type Pace } from './pace.ts';
+import type { QueueLists, ReadResult, ReadyReading } from './read.ts';
+import { sameReading, type QueueReading, type TimedReading } from './reading.ts';
+
+/** What a read is about to ask. */
+export interface Chosen {
+  readonly queues: readonly QueueLists[];
+  readonly held: boolean;
+}
+
+/** The memory of one sampler. */
+export interface Board {
+  /** Adds a queue; it is read at once. */
+  add(queue: string): void;
+  /** Forgets a queue. */
+  remove(queue: string): void;
+  /** The newest reading of a queue. */
+  reading(queue: string): TimedReading;
+  /** Keys that Redis announced as changed. Gives those that are neither a queue's nor the hash of held messages. */
+  announced(keys: readonly string[], nowMs: number): string[];
+  /** Everything may have changed (FLUSHALL). */
+  announcedAll(nowMs: number): void;
+  /** The next tick reads the hash of held messages. */
+  heldStale(): void;
+  /** A tick: what changed is due; with `all`, everything is. */
+  tick(all: boolean): void;
+  /** When the next read is due; Infinity when nothing is. `heldRestMs`: before it the held hash is not read. */
+  nextDueMs(heldRestMs: number): number;
+  /** Chooses what to read now and marks it as sent. */
+  choose(nowMs: number, full: boolean, heldRestMs: number): Chosen;
+  /** Takes in what a read brought; gives the queues whose reading changed. */
+  absorb(chosen: Chosen, result: ReadResult, atMs: number): string[];
+  /** Nothing is known any more. */
+  fail(why: string, atMs: number): void;
+}
+
+interface Entry extends QueueLists {
+  readonly pace: Pace;
+  ready: ReadyReading | undefined;
+  shown: TimedReading;
+}
+
+const notReadYet = 'not read yet';
+
+/**
+ * Builds an empty board.
+ * @param restMs a thing unchanged for this long is read at once when it changes
+ */
+export function createBoard(endpoint: BrokerEndpoint, restMs: number): Board {
+  const entries = new Map<string, Entry>();
+  const entryOfKey = new Map<string, Entry>();
+  /** Entries whose pace is dirty: an idle fleet of thousands is not walked on every announcement. */
+  const dirty = new Set<Entry>();
+  const heldKey = unackedKey(endpoint);
+  const heldPace = newPace();
+  let held: HeldReading = { kind: 'unknown', why: notReadYet };
+  /** Why nothing is known, while the broker cannot be read. */
+  let failed: string | undefined;
+
+  const changed = (entry: Entry, nowMs: number): void => {
+    markChanged(entry.pace, nowMs, restMs);
+    dirty.add(entry);
+  };
+  const stale = (entry: Entry): void => {
+    markStale(entry.pace);
+    dirty.add(entry);
+  };
+
+  return {
+    add(name) {
+      if (entries.has(name)) return;
+      const value: QueueReading = { kind: 'unknown', why: failed ?? notReadYet };
+      const keys = queueKeys(endpoint, name);
+      const entry: Entry = { name, keys, pace: newPace(), ready: undefined, shown: { at: -Infinity, value } };
+      entries.set(name, entry);
+      dirty.add(entry);
+      for (const key of keys) entryOfKey.set(key, entry);
+    },
+    remove(name) {
+      const entry = entries.get(name);
+      if (entry === undefined) return;
+      entries.delete(name);
+      dirty.delete(entry);
+      for (const key of entry.keys) entryOfKey.delete(key);
+    },
+    reading: (name) =>
+      entries.get(name)?.shown ?? { at: -Infinity, value: { kind: 'unknown', why: `queue ${name} is not read` } },
+    announced(keys, nowMs) {
+      const others: string[] = [];
+      for (const key of keys) {
+        const entry = entryOfKey.get(key);
+        if (entry !== undefined) changed(entry, nowMs);
+        else if (key === heldKey) markChanged(heldPace, nowMs, restMs);
+        else others.push(key);
+      }
+      return others;
+    },
+    announcedAll(nowMs) {
+      for (const entry of entries.values()) changed(entry, nowMs);
+      markChanged(heldPace, nowMs, restMs);
+    },
+    heldStale: () => markStale(heldPace),
+    tick(all) {
+      if (all) {
+        for (const entry of entries.values()) stale(entry);
+        markStale(heldPace);
+      }
+      for (const entry of dirty) markTick(entry.pace);
+      markTick(heldPace);
+    },
+    nextDueMs(heldRestMs) {
+      let dueMs = heldPace.dirty ? Math.max(heldPace.dueMs, heldRestMs) : Infinity;
+      for (const entry of dirty) dueMs = Math.min(dueMs, entry.pace.dueMs);
+      return dueMs;
+    },
+    choose(nowMs, full, heldRestMs) {
+      const queues = full ? [...entries.values()] : [...dirty].filter((entry) => entry.pace.dueMs <= nowMs);
+      // Whenever something is read, held messages that changed are read with it: a task that left its list must not
+      // be missing from both numbers.
+      const withHeld = full || (heldPace.dirty && nowMs >= heldRestMs);
+      for (const entry of queues) {
+        markSent(entry.pace, nowMs);
+        dirty.delete(entry);
+      }
+      if (withHeld) markSent(heldPace, nowMs);
+      return { queues, held: withHeld };
+    },
+    absorb(chosen, result, atMs) {
+      failed = undefined;
+      const fresh = new Set<Entry>();
+      chosen.queues.forEach(({ name }, index) => {
+        const entry = entries.get(name);
+        const ready = result.ready[index];
+        if (entry === undefined || ready === undefined) return; // removed while it was read
+        entry.ready = ready;
+        fresh.add(entry);
+        // A key that may not be read is not tracked either: nothing will announce that it may be read now.
+        if (ready.kind === 'unknown' && ready.retry) stale(entry);
+      });
+      if (result.held !== undefined) held = result.held;
+      const different: string[] = [];
+      for (const entry of result.held === undefined ? fresh : entries.values()) {
+        const value = readingOf(entry, held);
+        if (!sameReading(entry.shown.value, value)) {
+          different.push(entry.name);
+          entry.shown = { at: atMs, value };
+        } else if (fresh.has(entry)) entry.shown = { at: atMs, value: entry.shown.value };
+      }
+      return different;
+    },
+    fail(why, atMs) {
+      failed = why;
+      const value: QueueReading = { kind: 'unknown', why };
+      held = value;
+      for (const entry of entries.values()) {
+        entry.ready = undefined;
+        entry.shown = { at: atMs, value };
+      }
+    },
+  };
+}
+
+function readingOf({ name, ready }: Entry, held: HeldReading): QueueReading {
+  if (ready === undefined) return { kind: 'unknown', why: notReadYet };
+  if (ready.kind === 'unknown') return { kind: 'unknown', why: ready.why };
+  if (held.kind === 'unknown') return { kind: 'readyOnly', ready: ready.ready, why: held.why };
+  return { kind: 'ok', ready: ready.ready, held: held.byQueue.get(name) ?? 0 };
+}

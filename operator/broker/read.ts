@@ -1,0 +1,126 @@
+/**
+ * One read of a broker: which commands go into the round trip, and what the answers mean. It decides nothing about when.
+ *
+ * Lists are asked before `unacked`, in that order on purpose: a message on its way from a list to a worker is then seen
+ * twice at worst. The other order could miss it and show a pool with work as empty.
+ */
+import type { Command, Reply } from './connection.ts';
+import type { BrokerEndpoint } from './endpoint.ts';
+import { BrokerError, readOnlyFailure, replyFailure } from './failures.ts';
+import type { HeldReader, HeldReading } from './held.ts';
+import { separator } from './keys.ts';
+
+/** A queue and its lists. */
+export interface QueueLists {
+  readonly name: string;
+  readonly keys: readonly string[];
+}
+
+/** What to read. */
+export interface ReadPlan {
+  readonly queues: readonly QueueLists[];
+  /** Whether the hash of unacknowledged messages is read too. */
+  readonly held: boolean;
+  /** Whether to check the broker itself: its role and, where it announces changes, that it still does. */
+  readonly check: boolean;
+}
+
+/** How many wait in a queue, or why that is not known. */
+export type ReadyReading =
+  | { readonly kind: 'ok'; readonly ready: number }
+  | {
+      readonly kind: 'unknown';
+      readonly why: string;
+      /** Whether asking again soon may help. */ readonly retry: boolean;
+    };
+
+/** What was read. */
+export interface ReadResult {
+  /** In the order of the plan's queues. */
+  readonly ready: readonly ReadyReading[];
+  readonly held?: HeldReading;
+  /** False when the broker has stopped announcing changes. */
+  readonly announces: boolean;
+}
+
+/** What a read needs of its session. */
+export interface ReadContext {
+  readonly endpoint: BrokerEndpoint;
+  readonly tracking: 'push' | 'poll';
+  readonly held: HeldReader;
+  send(commands: readonly Command[]): Promise<readonly Reply[]>;
+}
+
+/** Reads. Rejects with a BrokerError when the broker as a whole cannot be read. */
+export async function readBroker(context: ReadContext, plan: ReadPlan): Promise<ReadResult> {
+  const commands: Command[] = [];
+  for (const queue of plan.queues) for (const key of queue.keys) commands.push(['llen', key]);
+  const heldAt = plan.held ? commands.push(context.held.begin()) - 1 : -1;
+  const roleAt = plan.check ? commands.push(['info', 'replication']) - 1 : -1;
+  const trackingAt = plan.check && context.tracking === 'push' ? commands.push(['client', 'TRACKINGINFO']) - 1 : -1;
+  const replies = await context.send(commands);
+
+  const ready = readReady(context.endpoint, plan.queues, replies);
+  if (isReadOnlyReplica(replies[roleAt])) throw readOnlyFailure(context.endpoint);
+  const heldReply = replies[heldAt];
+  return {
+    ready,
+    ...(heldReply === undefined ? {} : { held: await context.held.finish(heldReply, (more) => context.send(more)) }),
+    announces: stillAnnounces(replies[trackingAt]),
+  };
+}
+
+function readReady(
+  endpoint: BrokerEndpoint,
+  queues: readonly QueueLists[],
+  replies: readonly Reply[],
+): readonly ReadyReading[] {
+  let next = 0;
+  let refused: BrokerError | undefined;
+  const ready = queues.map(({ keys }): ReadyReading => {
+    let sum = 0;
+    let unknown: ReadyReading | undefined;
+    for (const key of keys) {
+      const reply = replies[next++];
+      if (reply?.kind === 'ok') {
+        sum += Number(reply.value);
+        continue;
+      }
+      const failure = replyFailure(endpoint, `LLEN on ${showKey(key)}`, reply?.error ?? new Error('no answer'));
+      if (!concernsOneKey(failure, reply?.error)) throw failure;
+      if (failure.reason === 'NoPermission') refused ??= failure;
+      unknown ??= { kind: 'unknown', why: failure.message, retry: failure.reason === 'NoPermission' };
+    }
+    return unknown ?? { kind: 'ok', ready: sum };
+  });
+  // One queue that may not be read is that pool's affair; none that may be read is the broker's.
+  if (refused !== undefined && ready.every((each) => each.kind === 'unknown')) throw refused;
+  return ready;
+}
+
+/** A key of the wrong type, or one outside the user's key patterns, says nothing about the other queues. */
+function concernsOneKey(failure: BrokerError, error: Error | undefined): boolean {
+  if (failure.reason === 'WrongType') return true;
+  return failure.reason === 'NoPermission' && /\bkeys?\b/.test(error?.message ?? '');
+}
+
+/** A key as people write it: kombu separates the priority with control characters. */
+function showKey(key: string): string {
+  const [queue, step] = key.split(separator);
+  return step === undefined ? key : `${queue ?? ''} (priority ${step})`;
+}
+
+/** Where INFO is not permitted nothing is known, and nothing is claimed. */
+function isReadOnlyReplica(reply: Reply | undefined): boolean {
+  if (reply?.kind !== 'ok') return false;
+  const text = String(reply.value);
+  return /^role:slave\r?$/m.test(text) && !/^slave_read_only:0\r?$/m.test(text);
+}
+
+/** An answer that cannot be had (Redis 6.0, ACL) is no reason to doubt; one that says "off" or "broken" is. */
+function stillAnnounces(reply: Reply | undefined): boolean {
+  if (reply?.kind !== 'ok' || !Array.isArray(reply.value)) return true;
+  const info = reply.value as unknown[];
+  const flags = info[info.indexOf('flags') + 1];
+  return !Array.isArray(flags) || (flags.includes('on') && !flags.includes('broken_redirect'));
+}
