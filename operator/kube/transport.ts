@@ -128,7 +128,7 @@ export function createTransport(options: TransportOptions): Transport {
     if (deadline.signal.aborted) throw new TryFailed(abortedError(name, deadline, undefined), false);
     let answer: Dispatcher.ResponseData;
     try {
-      answer = await route.dispatcher.request({
+      const asking = route.dispatcher.request({
         origin: route.origin,
         path: `${route.basePath}${request.path}${queryOf(request.query)}`,
         method: request.method,
@@ -143,6 +143,7 @@ export function createTransport(options: TransportOptions): Transport {
         headersTimeout: 0, // The deadline covers headers and body; undici's own timers only know idle time.
         bodyTimeout: 0,
       });
+      answer = await orAborted(asking, deadline.signal);
     } catch (cause) {
       metrics.requests.inc({ code: '<error>', method: request.method });
       throw new TryFailed(failure(name, deadline, cause), !beforeSending.has(codeOf(cause)));
@@ -236,6 +237,29 @@ function abortedError(name: string, deadline: Deadline, cause: unknown): KubeErr
   return deadline.isTimedOut()
     ? new KubeError('timeout', name, 'no answer within the time limit', { cause })
     : new KubeError('aborted', name, 'given up', { cause });
+}
+
+/**
+ * Rejects as soon as the signal aborts. undici looks at a signal only once it has a connection: a deadline would wait
+ * for a connection attempt into the void. (It does not send the request after that.)
+ */
+function orAborted(asking: Promise<Dispatcher.ResponseData>, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(new Error('aborted'));
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+    asking.then(
+      (answer) => {
+        signal.removeEventListener('abort', onAbort);
+        if (signal.aborted) answer.body.on('error', () => undefined).destroy();
+        resolve(answer);
+      },
+      (err: unknown) => {
+        signal.removeEventListener('abort', onAbort);
+        reject(err instanceof Error ? err : new Error(String(err)));
+      },
+    );
+  });
 }
 
 function queryOf(query: KubeRequest['query']): string {

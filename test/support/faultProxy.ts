@@ -37,6 +37,8 @@ export type Fault =
   | { readonly kind: 'reset'; readonly afterBytes: number }
   /** Forwarded; after so many bytes the answer ends, as if complete. */
   | { readonly kind: 'end'; readonly afterBytes: number }
+  /** Forwarded; after so many bytes of the answer's body nothing more comes, and nothing is closed. */
+  | { readonly kind: 'stall'; readonly afterBytes: number }
   /** Forwarded; the answer is never heard of: the connection is reset instead. */
   | { readonly kind: 'loseAnswer' }
   /** Forwarded after a while. */
@@ -182,12 +184,12 @@ export async function startFaultProxy(cluster: ProxiedCluster): Promise<FaultPro
     fault: Fault | undefined,
     resetClient: () => void,
   ): void => {
-    const cutAt = fault?.kind === 'reset' || fault?.kind === 'end' ? fault.afterBytes : Infinity;
+    const cutAt = fault !== undefined && 'afterBytes' in fault ? fault.afterBytes : Infinity;
     let sent = 0;
     const cut = (): void => {
       // Given time to arrive: a reset overtakes what is still on its way.
       if (fault?.kind === 'reset') setTimeout(resetClient, 20);
-      else response.end();
+      else if (fault?.kind === 'end') response.end();
     };
     if (cutAt === 0) cut();
     answer.on('data', (chunk: Buffer) => {
@@ -197,7 +199,9 @@ export async function startFaultProxy(cluster: ProxiedCluster): Promise<FaultPro
       response.write(piece);
       if (sent >= cutAt) cut();
     });
-    answer.once('end', () => response.end());
+    answer.once('end', () => {
+      if (fault?.kind !== 'stall') response.end();
+    });
     answer.once('error', () => {
       if (!response.writableEnded) resetClient(); // Else it is us who ended it, and the connection is still good.
     });
