@@ -1,9 +1,9 @@
 /** The CustomResourceDefinition of WorkerPool, made from its schema: columns, subresources, rules. */
-import { toStructuralSchema, type StructuralSchema } from './structural.ts';
+import { toStructuralSchema, withDefaultsInWords, type StructuralSchema } from './structural.ts';
 import { workerPoolResource, workerPoolSchema } from './workerpool.ts';
 
 /** A column of `kubectl get wp`. Those with priority 1 are shown with `-o wide` only. */
-interface PrinterColumn {
+export interface PrinterColumn {
   readonly name: string;
   readonly type: 'integer' | 'string' | 'date';
   readonly jsonPath: string;
@@ -11,7 +11,8 @@ interface PrinterColumn {
   readonly priority?: 1;
 }
 
-const columns: readonly PrinterColumn[] = [
+/** The columns, in their order. */
+export const printerColumns: readonly PrinterColumn[] = [
   { name: 'Ready', type: 'integer', jsonPath: '.status.readyReplicas', description: 'Pods that are ready.' },
   { name: 'Desired', type: 'integer', jsonPath: '.status.desiredReplicas', description: 'Pods there should be.' },
   { name: 'Max', type: 'integer', jsonPath: '.spec.scaling.maxReplicas', description: 'The most pods.' },
@@ -107,7 +108,7 @@ export function buildCustomResourceDefinition(): CustomResourceDefinition {
               labelSelectorPath: '.status.selector',
             },
           },
-          additionalPrinterColumns: columns,
+          additionalPrinterColumns: printerColumns,
           schema: { openAPIV3Schema: buildRootSchema() },
         },
       ],
@@ -130,7 +131,7 @@ export function buildRootSchema(): StructuralSchema {
       apiVersion: { type: 'string', description: 'muster.dev/v1alpha1' },
       kind: { type: 'string', description: 'WorkerPool' },
       metadata: { type: 'object', properties: { name: { type: 'string', maxLength: 253 } } },
-      spec: toStructuralSchema(spec),
+      spec: withDefaultsInWords(toStructuralSchema(spec)),
       status: toStructuralSchema(status),
     },
     ...(rules === undefined ? {} : { 'x-kubernetes-validations': rules }),

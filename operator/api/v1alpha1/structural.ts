@@ -115,3 +115,23 @@ function dropGeneratedBounds(node: Record<string, unknown>): Record<string, unkn
   }
   return node;
 }
+
+/** The schema with defaults said in the descriptions, because `kubectl explain` shows no default. */
+export function withDefaultsInWords(schema: StructuralSchema): StructuralSchema {
+  const { description, properties, items } = schema;
+  const isWord = ['string', 'number', 'boolean'].includes(typeof schema.default);
+  return {
+    ...schema,
+    ...(isWord && description !== undefined
+      ? { description: `${description} Default: ${String(schema.default)}.` }
+      : {}),
+    ...(properties === undefined
+      ? {}
+      : {
+          properties: Object.fromEntries(
+            Object.entries(properties).map(([name, property]) => [name, withDefaultsInWords(property)]),
+          ),
+        }),
+    ...(items === undefined ? {} : { items: withDefaultsInWords(items) }),
+  };
+}

@@ -45,10 +45,12 @@ export const workerPoolSchema = withRules(
     status: statusSchema.describe('What the pool is. Written by Muster.').exactOptional(),
   }),
   {
+    fieldPath: '.metadata.name',
     rule: `size(self.metadata.name) <= ${maxNameLength}`,
     message: `the name of a WorkerPool has at most ${maxNameLength} characters, because the names of its pods are made from it; write a shorter one`,
   },
   {
+    fieldPath: '.metadata.name',
     rule: "self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
     message:
       'the name of a WorkerPool has lower-case letters, digits and - only, because it becomes a label; write - in the place of dots',
