@@ -129,8 +129,7 @@ function sentences(rules: StructuralSchema['x-kubernetes-validations']): string[
 
 /** A table that the formatter leaves alone: aligning its long cells would make every change touch every line. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const line = (cells: readonly string[]): string =>
-    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  const line = (cells: readonly string[]): string => `| ${cells.map(escapeCell).join(' | ')} |`;
   return [
     '<!-- prettier-ignore-start -->',
     line(head),
@@ -138,4 +137,10 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
     ...rows.map(line),
     '<!-- prettier-ignore-end -->',
   ];
+}
+
+/** Keeps a cell in its column, and patterns such as reports.* from becoming emphasis. */
+function escapeCell(cell: string): string {
+  const text = cell.replaceAll('|', '\\|');
+  return text.startsWith('`') ? text : text.replaceAll('*', '\\*');
 }
