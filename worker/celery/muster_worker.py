@@ -2,11 +2,11 @@
 
 It makes the worker do what its WorkerPool says (prefetch, ack mode, broker options, routes) whatever style the app is
 configured in, tells the operator in each heartbeat what the worker runs and holds, and gives back at SIGTERM what it
-holds but does not run. It reads environment variables that start with ``MUSTER_`` and nothing else.
+holds but does not run. It is told by environment variables that start with ``MUSTER_``.
 
 It must never break a worker. Celery and kombu have no public way to do most of this, so every step runs inside
 ``attempt``: what fails becomes a short string in ``problems`` (in the heartbeat, so in the pool's status) and one log
-line, and the worker runs on as Celery made it. Python 3.8 or newer, no dependency but Celery itself.
+line, and the worker runs on as Celery made it. Python 3.8 or newer, nothing but Celery and kombu.
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import weakref
 from collections import Counter
 from queue import Empty
 from time import monotonic
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Iterable
 
 from celery import bootsteps, current_app, signals
 from celery.app.routes import MapRoute
@@ -29,10 +29,10 @@ from kombu.transport.virtual import QoS as VirtualQoS
 
 logger = get_logger('muster')
 
-#: A change in what is running or held is told after SETTLE seconds (a task that is over by then never mattered to
-#: anybody) and never sooner than BEAT_GAP after the last heartbeat, so that many short tasks do not flood the broker.
+#: A change in what runs or is held is told after SETTLE seconds (a task that is over by then matters to nobody) and
+#: not sooner than BEAT_GAP after the last heartbeat, so that many short tasks do not flood the broker.
 SETTLE, BEAT_GAP = 0.05, 0.2
-#: How often, at most, the routes file is looked at. One stat: cheap enough to be paid by whoever sends a task.
+#: How often, at most, somebody who sends a task pays for a look (one stat) at the routes file.
 ROUTES_LOOK_SECONDS = 1.0
 #: Bounds on what travels in every heartbeat.
 MAX_PROBLEMS, MAX_PROBLEM_CHARS = 8, 160
@@ -42,51 +42,46 @@ class RouteTable:
     """A Celery router over the pool's routes file, which is in the form of Celery's own ``task_routes``.
 
     It stands before the user's own routers and answers only for tasks that the table names; for any other task, and
-    for an explicit ``queue=``, everything is as the user has it. It looks at the file itself, at most once a second,
-    because it must also work in the forked children of a pool, where tasks send tasks and no event loop runs. stat()
-    follows the symbolic links by which Kubernetes swaps a ConfigMap, so a new version shows as another inode.
+    for an explicit ``queue=``, everything is as the user has it. It looks at the file by itself, because it must work
+    in the forked children of a pool too, where tasks send tasks and no event loop runs. stat() follows the symbolic
+    links by which Kubernetes swaps a ConfigMap, so a new version shows as another inode.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._stamp: Optional[Tuple[int, ...]] = None
-        self._look_at = 0.0
-        self._routes = MapRoute({})
+        self.routes = MapRoute({})
+        self.stamp: Any = None
+        self.look_at = 0.0
 
-    def __reduce__(self) -> Any:  # the app's settings are pickled for children that are spawned, not forked
+    def __reduce__(self) -> Any:  # settings are pickled for children that are spawned, not forked
         return RouteTable, (self.path,)
 
-    def __call__(self, name: str, args: Any = (), kwargs: Any = None, options: Any = None, task: Any = None,
-                 **_: Any) -> Optional[Dict[str, Any]]:
+    def __call__(self, name: str, args: Any = (), kwargs: Any = None, options: Any = None, task: Any = None) -> Any:
         self.refresh()
-        route = self._routes(name)
-        if not route:
-            return None
+        route = self.routes(name)
         queues = (getattr(task, 'app', None) or current_app).amqp.queues
-        if route['queue'] not in queues and not queues.create_missing:
+        if route and route['queue'] not in queues and not queues.create_missing:
             # Celery would raise QueueNotFound in the middle of the user's own code.
-            muster.problem('routes', f"queue {route['queue']} is not in task_queues, and the app forbids to add it")
-            return None
+            return muster.problem('routes', f"the app forbids queues that its task_queues lack: {route['queue']}")
         return route
 
     def refresh(self) -> None:
         """Read the file again if it changed. A broken file leaves the last good table in place."""
         now = monotonic()
-        if now < self._look_at:
+        if now < self.look_at:
             return
-        self._look_at = now + ROUTES_LOOK_SECONDS
+        self.look_at = now + ROUTES_LOOK_SECONDS
         try:
             found = os.stat(self.path)
             stamp = (found.st_mtime_ns, found.st_ino, found.st_size)
-            if stamp == self._stamp:
-                return
-            with open(self.path, encoding='utf-8') as file:
-                table = json.load(file)
-            self._routes = MapRoute({str(task): {'queue': str(route['queue'])} for task, route in table.items()})
-            self._stamp = stamp
-            muster.problems.pop('routes', None)
-        except FileNotFoundError:  # no pool of this namespace has routes (yet): the ConfigMap is optional
-            self._routes, self._stamp = MapRoute({}), None
+            if stamp != self.stamp:
+                with open(self.path, encoding='utf-8') as file:
+                    table = json.load(file)
+                self.routes = MapRoute({str(task): {'queue': str(route['queue'])} for task, route in table.items()})
+                self.stamp = stamp
+                muster.problems.pop('routes', None)
+        except FileNotFoundError:  # the ConfigMap is optional: no pool of this namespace has routes (yet)
+            self.routes, self.stamp = MapRoute({}), None
         except Exception as exc:  # pylint: disable=broad-except
             muster.problem('routes', f'the routes file cannot be used: {type(exc).__name__}: {exc}')
 
@@ -96,24 +91,21 @@ class Muster:
 
     def __init__(self, env: Any) -> None:
         self.env = env
-        self.policy = env.get('MUSTER_PREFETCH_POLICY', '')
-        self.ack_mode = env.get('MUSTER_ACK_MODE', '')
+        self.policy, self.ack_mode = env.get('MUSTER_PREFETCH_POLICY'), env.get('MUSTER_ACK_MODE')
         self.routes = RouteTable(env['MUSTER_ROUTES_FILE']) if env.get('MUSTER_ROUTES_FILE') else None
-        self.problems: Dict[str, str] = {}
+        self.problems: dict[str, str] = {}
         self.worker: Any = None
         self.consumer: Any = None
-        self.closing = False
-        #: Requests that a process, thread or greenlet has: they will run, whatever happens to the rest.
+        self.prefork = self.closing = False
+        self.channels: Any = weakref.WeakSet()
+        #: Requests that a process, thread or greenlet has (they run, whatever happens), and requests that were given
+        #: back to the broker (they must not start here any more); the lock keeps a request from becoming both.
         self.taken: Any = weakref.WeakSet()
-        #: Requests that were given back to the broker and must not start here any more.
         self.given_back: Any = weakref.WeakSet()
         self.lock = threading.Lock()
-        self._waker: Optional[socket.socket] = None
-        self._armed = False
-        self._told: Tuple[bool, bool] = (False, False)
-        self._told_at = 0.0
-
-    # -- problems ---------------------------------------------------------------------------------------------------
+        self.wakers: Any = None
+        #: Whether a heartbeat is on its way, and what the last one said: anything running, anything held.
+        self.armed, self.told, self.told_at = False, (False, False), 0.0
 
     def problem(self, what: str, text: str) -> None:
         """Remember that something cannot be done here, and log it once."""
@@ -129,17 +121,17 @@ class Muster:
         except Exception as exc:  # pylint: disable=broad-except
             return self.problem(what, f'{what} does not work here: {type(exc).__name__}: {exc}')
 
-    # -- settings: once, before the worker is built -----------------------------------------------------------------
+    # -- settings: before any part of the worker exists, so that they beat every configuration ----------------------
 
     def on_worker_init(self, sender: Any, **_: Any) -> None:
-        """Set up the worker. No part of it exists yet, so what is set on ``sender`` beats every configuration."""
-        self.worker = sender
-        app = sender.app
-        for what, fun in (('broker options', self.set_broker), ('prefetch', self.set_prefetch),
-                          ('ackMode', self.set_ack_mode), ('routes', self.set_routes)):
-            self.attempt(what, fun, app)
-        self.attempt('heartbeat', app.steps['worker'].add, PoolHooks)
-        self.attempt('heartbeat', app.steps['consumer'].add, ConsumerHooks)
+        """Set up the worker and hook into its blueprints."""
+        self.worker, app = sender, sender.app
+        self.attempt('broker options', self.set_broker, app)
+        self.attempt('prefetch', self.set_prefetch, app)
+        self.attempt('ackMode', self.set_ack_mode, app)
+        self.attempt('routes', self.set_routes, app)
+        self.attempt('pool', app.steps['worker'].add, PoolHooks)
+        self.attempt('consumer', app.steps['consumer'].add, ConsumerHooks)
         on_close = sender.on_close
 
         def close() -> None:  # the first call of every shutdown, while the broker connection is open
@@ -147,10 +139,16 @@ class Muster:
             on_close()
         sender.on_close = close
 
+    def on_process_init(self, **_: Any) -> None:
+        """A spawned (not forked) child is a new interpreter that never sees worker_init."""
+        if self.worker is None:
+            self.attempt('ackMode', self.set_ack_mode, current_app)
+            self.attempt('routes', self.set_routes, current_app)
+
     def set_broker(self, app: Any) -> None:
-        """Options of the Redis transport, over what the app says; those that Muster does not name stay."""
-        env = self.env
-        options: Dict[str, Any] = {}
+        """Options of the Redis transport, over what the app says; those that the pool does not name stay."""
+        env, own, own_ssl = self.env, app.conf.broker_transport_options, app.conf.broker_use_ssl
+        options: dict[str, Any] = {}
         if env.get('MUSTER_VISIBILITY_TIMEOUT_SECONDS'):
             options['visibility_timeout'] = int(env['MUSTER_VISIBILITY_TIMEOUT_SECONDS'])
         if env.get('MUSTER_KEY_PREFIX'):
@@ -158,120 +156,106 @@ class Muster:
         if env.get('MUSTER_PRIORITY_STEPS'):
             options['priority_steps'] = [int(step) for step in env['MUSTER_PRIORITY_STEPS'].split(',')]
         if options:
-            set_conf(app, 'broker_transport_options', {**(app.conf.broker_transport_options or {}), **options})
+            set_conf(app, 'broker_transport_options', {**(own or {}), **options})
         if env.get('MUSTER_BROKER_CA_FILE'):
-            own = app.conf.broker_use_ssl
-            set_conf(app, 'broker_use_ssl', {
-                **(own if isinstance(own, dict) else {}),
-                'ssl_ca_certs': env['MUSTER_BROKER_CA_FILE'], 'ssl_cert_reqs': ssl.CERT_REQUIRED,
-            })
-        if getattr(app, '_pool', None) is not None:
-            # Connections that the app has opened at import are without these options: the next one is made anew.
+            trust = {'ssl_ca_certs': env['MUSTER_BROKER_CA_FILE'], 'ssl_cert_reqs': ssl.CERT_REQUIRED}
+            set_conf(app, 'broker_use_ssl', {**(own_ssl if isinstance(own_ssl, dict) else {}), **trust})
+        if app._pool is not None:  # connections that the app opened at import are without these options: forget them
             app._pool = app.amqp._producer_pool = None
 
     def set_prefetch(self, app: Any) -> None:
-        """The number of messages a worker may hold. Fair starts from 1, so that it is near if late binding fails."""
-        multiplier = {'Fair': '1', 'Unlimited': '0'}.get(self.policy, self.env.get('MUSTER_PREFETCH_MULTIPLIER'))
-        if not self.policy or multiplier is None:
-            return
-        self.worker.prefetch_multiplier = int(multiplier)
-        # Celery's own late binding (5.6+) would overrule Multiplier and Unlimited, and stalls threads and gevent.
-        set_conf(app, 'worker_disable_prefetch', False)
+        """How many messages a worker may hold. Fair starts from 1, so as to be near even if late binding fails."""
+        multiplier = {'Fair': 1, 'Unlimited': 0}.get(self.policy, self.env.get('MUSTER_PREFETCH_MULTIPLIER'))
+        if self.policy and multiplier is not None:
+            self.worker.prefetch_multiplier = int(multiplier)
+            # Celery's own late binding (5.6+) would overrule the pool's policy, and stalls threads and gevent.
+            set_conf(app, 'worker_disable_prefetch', False)
 
     def set_ack_mode(self, app: Any) -> None:
-        """On each task, as ``@task(acks_late=...)`` and tasks that are already bound ignore the setting."""
-        if not self.ack_mode:
-            return
-        late = self.ack_mode == 'Late'
-        set_conf(app, 'task_acks_late', late)
-        app.finalize()
-        for name, task in app.tasks.items():
-            if not name.startswith('celery.'):
-                task.acks_late = late
+        """On every task: ``@task(acks_late=...)``, and tasks that are bound already, ignore the setting."""
+        if self.ack_mode in ('Early', 'Late'):
+            late = self.ack_mode == 'Late'
+            set_conf(app, 'task_acks_late', late)
+            app.finalize()
+            for name, task in app.tasks.items():
+                if not name.startswith('celery.'):
+                    task.acks_late = late
 
     def set_routes(self, app: Any) -> None:
-        """Put the routing table before the user's own routers."""
-        if self.routes is None:
-            return
-        own = app.conf.task_routes or ()
-        own = own if isinstance(own, (list, tuple)) else (own,)
-        if not any(isinstance(router, RouteTable) for router in own):
-            set_conf(app, 'task_routes', (self.routes, *own))
+        """Put the routing table before the user's own routers, which stay."""
+        if self.routes is not None:
+            own = app.conf.task_routes or ()
+            own = own if isinstance(own, (list, tuple)) else (own,)
+            set_conf(app, 'task_routes', (self.routes, *(r for r in own if not isinstance(r, RouteTable))))
             app.amqp.flush_routes()
             app.amqp.router = app.amqp.Router()
-        self.routes.refresh()
-
-    def on_process_init(self, **_: Any) -> None:
-        """A spawned (not forked) child is a new interpreter that never sees worker_init."""
-        if self.worker is None:
-            self.attempt('ackMode', self.set_ack_mode, current_app)
-            self.attempt('routes', self.set_routes, current_app)
+            self.routes.refresh()
 
     # -- the running worker -----------------------------------------------------------------------------------------
 
     def hook_pool(self, worker: Any) -> None:
-        """Learn from the pool when a task begins and ends, on every pool type, in whatever thread that is."""
-        pool, prefork = worker.pool, getattr(worker.pool, 'uses_semaphore', False)
-        apply_async = pool.apply_async
+        """Learn when a task begins and ends, on every pool type, in whatever thread that is."""
+        apply_async, self.prefork = worker.pool.apply_async, getattr(worker.pool, 'uses_semaphore', False)
 
         def hooked(target: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
             accept = options.get('accept_callback')
-            request = getattr(accept, '__self__', None)
+            request = getattr(accept, '__self__', None)  # a task's callbacks are methods of its Request
             if request is None:
                 return apply_async(target, args, kwargs, **options)
 
-            def accepted(*a: Any, **k: Any) -> Any:
+            def begins(*a: Any) -> None:
                 with self.lock:
                     if request in self.given_back:
-                        return None
+                        return
                     self.taken.add(request)
                 try:
-                    return accept(*a, **k)
+                    accept(*a)
                 finally:
                     self.changed()
 
-            def run(*a: Any, **k: Any) -> Any:
-                return target(*a, **k) if request not in self.given_back else None
+            def ends() -> None:
+                self.taken.discard(request)
+                self.changed()
+                self.attempt('waking the loop', self.wake)
 
-            def ended(callback: Callable[..., Any]) -> Callable[..., Any]:
+            def unless_given_back(fun: Any, after: Any = None) -> Any:
                 def call(*a: Any, **k: Any) -> Any:
-                    if request in self.given_back:
-                        return None
-                    try:
-                        return callback(*a, **k)
-                    finally:
-                        self.taken.discard(request)
-                        self.changed()
-                        self.attempt('waking the loop', self.wake)
+                    if request not in self.given_back:
+                        try:
+                            return fun(*a, **k)
+                        finally:
+                            if after:
+                                after()
+                    return None
                 return call
 
-            options['accept_callback'] = accepted
+            options['accept_callback'] = begins
             for name in ('callback', 'error_callback'):
                 if options.get(name):
-                    options[name] = ended(options[name])
-            if prefork:  # a process has it as soon as it is applied; and the target is sent there, so it stays as it is
+                    options[name] = unless_given_back(options[name], ends)
+            if self.prefork:  # the target is sent to a process, so it stays as it is; and it runs there for sure
                 self.taken.add(request)
-                return apply_async(target, args, kwargs, **options)
-            return apply_async(run, args, kwargs, **options)
-        pool.apply_async = hooked
+            else:
+                target = unless_given_back(target)
+            return apply_async(target, args, kwargs, **options)
+        worker.pool.apply_async = hooked
 
     def on_consumer(self, c: Any) -> None:
         """After every (re)connect: channel and event dispatcher are new each time."""
-        first, self.consumer = self.consumer is None, c
-        send, dispatcher = c.event_dispatcher.send, c.event_dispatcher
+        send, first, self.consumer = c.event_dispatcher.send, self.consumer is None, c
 
         def send_more(type: str, *args: Any, **fields: Any) -> Any:  # pylint: disable=redefined-builtin
             if type == 'worker-heartbeat':
-                self._told, self._told_at = self.activity(), monotonic()
-                fields['muster'] = self.attempt('heartbeat', self.report)
+                self.told, self.told_at = self.activity(), monotonic()
+                extra = self.attempt('heartbeat', self.report)
+                fields.update({'muster': extra} if extra else {})
             return send(type, *args, **fields)
-        dispatcher.send = send_more
+        c.event_dispatcher.send = send_more
         self.attempt('late binding', self.bind_late, c)
-        if first:
-            logger.info('muster: pool %s, prefetch %s, ack mode %s', self.env.get('MUSTER_POOL', 'unknown'),
-                        self.policy or 'as the app has it', self.ack_mode or 'as the app has it')
-            for text in self.problems.values():  # from before logging was set up
-                logger.warning('muster: %s', text)
+        self.attempt('acknowledging after a lost connection', self.revive_channels, c)
+        if first:  # logging was not set up before
+            for text in (f'prefetch {self.policy}, ack mode {self.ack_mode}', *self.problems.values()):
+                logger.info('muster: %s: %s', self.env.get('MUSTER_POOL'), text)
         self.beat(always=True)
 
     def bind_late(self, c: Any) -> None:
@@ -280,44 +264,54 @@ class Muster:
         For every policy the answer is yes while a BRPOP is out: Redis may have taken the message from the list
         already, and a no would leave it unread in this worker's socket, in no key, lost if the pod is killed.
         """
-        channel = c.task_consumer.channel
-        qos, allowed, eta_limit = channel.qos, channel.qos.can_consume, c.app.conf.worker_eta_task_limit
-        if c.connection.transport.driver_type != 'redis':
-            raise NotImplementedError('only on Redis')
-        channel._in_poll  # pylint: disable=pointless-statement
+        channel, eta_limit = c.task_consumer.channel, c.app.conf.worker_eta_task_limit
+        qos, allowed, restore, _ = channel.qos, channel.qos.can_consume, channel.qos.restore_unacked_once, channel._in_poll
 
         def can_consume() -> bool:
-            if channel._in_poll:
-                return True
-            if self.closing:
-                return False
+            if channel._in_poll or self.closing:
+                return bool(channel._in_poll)
             if self.policy != 'Fair':
                 return bool(allowed())
-            return len(state.reserved_requests) < self.slots() \
-                and not (eta_limit and len(self.scheduled()) >= eta_limit)
-        qos.can_consume = can_consume
+            full = len(state.reserved_requests) >= self.slots()
+            return not full and not (eta_limit and len(self.scheduled()) >= eta_limit)
+
+        def restore_unacked_once(*args: Any, **kwargs: Any) -> None:
+            try:
+                restore(*args, **kwargs)
+            except AttributeError:  # kombu 5.7.0 when Redis is gone; Celery would end the worker and what it runs
+                logger.warning('muster: the broker is gone: what is not acknowledged stays in unacked')
+        qos.can_consume, qos.restore_unacked_once = can_consume, restore_unacked_once
+
+    def revive_channels(self, c: Any) -> None:
+        """A task that began before a reconnect acknowledges on the old channel.
+
+        In 5.7.0 that has lost its connection for good, and the AttributeError ends the worker, other tasks and all.
+        """
+        channel = c.task_consumer.channel
+        for old in self.channels:
+            old.connection = old.connection or channel.connection
+        self.channels.add(channel)
 
     def slots(self) -> int:
         """How many tasks run at once. gevent's num_processes is (before 5.7) what runs now, so its limit counts."""
-        worker = self.worker
-        prefork = getattr(worker.pool, 'uses_semaphore', False)
-        return int(getattr(worker, 'max_concurrency', None) or (worker.pool.num_processes if prefork else worker.pool.limit))
+        worker, pool = self.worker, self.worker.pool
+        if self.prefork and pool._pool is not None:  # prefork grows and shrinks
+            return int(worker.max_concurrency or pool.num_processes)
+        return int(pool.limit)
 
     def hook_loop(self, hub: Any) -> None:
         """Threads end tasks outside the loop, which then sleeps up to 2 s (kombu < 5.7): a socket wakes it."""
-        if getattr(self.worker.pool, 'uses_semaphore', False):
-            return
-        if self._waker is None:
-            self._waker, self._woken = socket.socketpair()
-            self._waker.setblocking(False)
-            self._woken.setblocking(False)
-        hub.add_reader(self._woken.fileno(), lambda *_: self._woken.recv(4096))
+        if not self.prefork:
+            self.wakers = self.wakers or socket.socketpair()
+            for end in self.wakers:
+                end.setblocking(False)
+            hub.add_reader(self.wakers[1].fileno(), lambda *_: self.wakers[1].recv(4096))
 
     def wake(self) -> None:
-        """A slot is free: let the loop ask for the next message now."""
-        if self._waker is not None:
+        """A slot is free: ask for the next message now."""
+        if self.wakers:
             try:
-                self._waker.send(b'.')
+                self.wakers[0].send(b'.')
             except BlockingIOError:
                 pass  # enough waking bytes are waiting
         elif getattr(self.worker.pool, 'is_green', False) and not self.closing:
@@ -328,63 +322,61 @@ class Muster:
 
     # -- what the operator is told ----------------------------------------------------------------------------------
 
-    def report(self) -> Dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         """The ``muster`` field of a heartbeat. What is not known is absent."""
-        c = self.consumer
-        running = snapshot(state.active_requests)
-        held = [request for request in snapshot(state.reserved_requests) if request not in state.active_requests]
-        held += [item[0] for bucket in snapshot(c.task_buckets.values()) if bucket for item in snapshot(bucket.contents)]
         if self.routes is not None:  # a table that is broken must show even if this worker sends nothing
             self.routes.refresh()
+        running = snapshot(state.active_requests)
+        held = [request for request in snapshot(state.reserved_requests) if request not in state.active_requests]
         known = {'pool': self.env.get('MUSTER_POOL'), 'ackMode': self.ack_mode, 'prefetch': self.policy}
         return {
             'v': 1, **{key: value for key, value in known.items() if value},
-            'queues': sorted(c.app.amqp.queues.consume_from), 'slots': self.slots(),
-            'running': self.by_queue(running), 'held': self.by_queue(held), 'scheduled': len(self.scheduled()),
-            'problems': list(self.problems.values()),
+            'queues': sorted(self.consumer.app.amqp.queues.consume_from), 'slots': self.slots(),
+            'running': self.by_queue(running), 'held': self.by_queue(held + self.rate_limited()),
+            'scheduled': len(self.scheduled()), 'problems': list(self.problems.values()),
         }
 
-    def by_queue(self, requests: Iterable[Any]) -> Dict[str, int]:
+    def by_queue(self, requests: Iterable[Any]) -> dict[str, int]:
         """Count by the queue that the message came from."""
-        exchanges = {(queue.exchange.name, queue.routing_key): name
-                     for name, queue in self.consumer.app.amqp.queues.consume_from.items()}
+        queues = self.consumer.app.amqp.queues.consume_from
+        names = {(queue.exchange.name, queue.routing_key): name for name, queue in queues.items()}
+        places = [(r.delivery_info.get('exchange'), r.delivery_info.get('routing_key')) for r in requests]
+        return dict(Counter(str(names.get(place, place[1]) if place[0] else place[1]) for place in places))
 
-        def queue_of(request: Any) -> str:
-            key = request.delivery_info.get('routing_key') or ''
-            exchange = request.delivery_info.get('exchange')
-            return str(exchanges.get((exchange, key), key) if exchange else key)
-        return dict(Counter(map(queue_of, requests)))
-
-    def scheduled(self) -> List[Any]:
+    def scheduled(self) -> list[Any]:
         """Requests with an ETA that is still to come (countdown and retry too): Celery keeps them only in its timer."""
         c = self.consumer
-        return [item.entry.args[0] for item in snapshot(c.timer.schedule._queue)
-                if item.entry.fun in (c.apply_eta_task, c._limit_post_eta) and not item.entry.canceled]
+        waiting = (c.apply_eta_task, c._limit_post_eta)
+        entries = [item.entry for item in snapshot(c.timer.schedule._queue)]
+        return [entry.args[0] for entry in entries if entry.fun in waiting and not entry.canceled]
 
-    def activity(self) -> Tuple[bool, bool]:
+    def rate_limited(self) -> list[Any]:
+        """Requests that wait for their task's rate limit: neither reserved nor scheduled in Celery's books."""
+        buckets = [bucket for bucket in snapshot(self.consumer.task_buckets.values()) if bucket]
+        return [request for bucket in buckets for request, _ in snapshot(bucket.contents)]
+
+    def activity(self) -> tuple[bool, bool]:
         """Whether anything runs, and whether anything is held that does not run."""
         return bool(state.active_requests), len(state.reserved_requests) > len(state.active_requests)
 
     def changed(self, **_: Any) -> None:
         """Something was received, began or ended: tell the operator soon, if it is news. Called in any thread."""
-        c = self.consumer
-        if not self._armed and c is not None and not self.closing:
-            self._armed = True
-            if c.hub:
-                c.hub.call_soon(self.arm)
+        if not self.armed and not self.closing and self.consumer is not None:
+            self.armed = True
+            if self.consumer.hub:  # the loop's timer is not made for other threads
+                self.consumer.hub.call_soon(self.arm)
             else:
                 self.arm()
 
     def arm(self) -> None:
-        """In the loop's own thread, as its timer is not made for others."""
-        wait = max(SETTLE, self._told_at + BEAT_GAP - monotonic())
-        self.consumer.timer.call_after(wait, self.beat)
+        """Let a heartbeat follow."""
+        self.consumer.timer.call_after(max(SETTLE, self.told_at + BEAT_GAP - monotonic()), self.beat)
 
     def beat(self, always: bool = False) -> None:
         """Send a heartbeat now, unless the last one said the same."""
-        self._armed = False
-        if self.consumer.heart and (always or self.activity() != self._told):
-            self.attempt('heartbeat', lambda: self.consumer.heart._send('worker-heartbeat', retry=False))
+        self.armed, heart = False, self.consumer.heart
+        if heart and (always or self.activity() != self.told):
+            self.attempt('heartbeat', lambda: heart._send('worker-heartbeat', retry=False))
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
@@ -392,27 +384,26 @@ class Muster:
         """Give back at once, in order and at the head of the queue, what is here and does not run.
 
         Celery keeps it until the last running task has ended, which may take hours, and loses track of it if the
-        pod is killed before. What runs goes on; its acknowledgement is left to Celery.
+        pod is killed before. What runs goes on, and what has run is acknowledged, by Celery as ever.
         """
         c, self.closing = self.consumer, True
-        if c is None or not c.task_consumer or c.connection.transport.driver_type != 'redis':
+        if c is None or not c.connection or not c.task_consumer or c.connection.transport.driver_type != 'redis':
             return
         self.attempt('last heartbeats', self.keep_beating, c)
-        late: List[Any] = []  # messages that Redis has sent but nobody has read
-        c.task_consumer.on_message = late.append
+        channel, unread, semaphore = c.task_consumer.channel, [], self.worker.semaphore
+        c.task_consumer.on_message = unread.append
         c.on_task_request = state.task_ready  # an ETA or a rate limit that falls due from now on starts nothing
-        if self.worker.semaphore is not None:
-            self.worker.semaphore._waiting.clear()
-        channel = c.task_consumer.channel
+        if semaphore is not None:
+            semaphore._waiting.clear()
         self.attempt('reading what is on its way', self.settle, channel)
         with self.lock:
             waiting = [r for r in snapshot(state.reserved_requests) if r not in self.taken and not r.acknowledged]
-            waiting += self.scheduled()
-            waiting += [item[0] for bucket in c.task_buckets.values() if bucket for item in bucket.contents]
+            waiting += self.scheduled() + self.rate_limited()
             self.given_back.update(waiting)
-        tags = {message.delivery_tag for message in late}.union(r.message.delivery_tag for r in waiting)
-        for tag in [tag for tag in reversed(channel.qos._delivered) if tag in tags]:
-            channel.qos.restore_by_tag(tag)  # RPUSH: from the last to the first, so the first is served next
+        tags = {message.delivery_tag for message in unread}.union(r.message.delivery_tag for r in waiting)
+        tags = [tag for tag in reversed(channel.qos._delivered) if tag in tags]
+        for tag in tags:
+            channel.qos.restore_by_tag(tag)  # to the head: so from the last to the first, and the first is served next
             VirtualQoS.ack(channel.qos, tag)  # or Celery would restore it a second time at exit
         for request in waiting:
             state.task_ready(request)
@@ -436,7 +427,7 @@ class Muster:
         thread = threading.Thread(target=beats, name='muster-heart', daemon=True)
 
         def stop_later() -> Any:
-            if thread.ident is None:  # the consumer stops; its second call is when the worker has stopped
+            if thread.ident is None:  # the first call is when consuming stops, the second when the worker has stopped
                 c.timer.cancel(heart.tref)
                 thread.start()
                 return heart
@@ -456,19 +447,18 @@ class PoolHooks(bootsteps.Step):
 
 
 class ConsumerHooks(bootsteps.StartStopStep):
-    """In the consumer's blueprint, after it can receive tasks and before its loop runs; again at each reconnect."""
+    """In the consumer's blueprint, between what receives tasks and the loop; started again at each reconnect."""
 
     requires = ('celery.worker.consumer.tasks:Tasks',)
 
     def start(self, parent: Any) -> None:
         muster.attempt('consumer', muster.on_consumer, parent)
 
-    def register_with_event_loop(self, parent: Any, hub: Any) -> None:
-        """Called by the loop itself, which forgets all readers when it starts again."""
+    def register_with_event_loop(self, parent: Any, hub: Any) -> None:  # the loop forgets all readers when it restarts
         muster.attempt('waking the loop', muster.hook_loop, hub)
 
 
-def snapshot(items: Iterable[Any]) -> List[Any]:
+def snapshot(items: Iterable[Any]) -> list[Any]:
     """A copy of what other threads change meanwhile."""
     while True:
         try:
@@ -479,10 +469,8 @@ def snapshot(items: Iterable[Any]) -> List[Any]:
 
 def set_conf(app: Any, key: str, value: Any) -> None:
     """Set a setting above all others, also if the app has it under a prefix or an old name."""
-    app.conf[key] = value
-    if app.conf[key] != value:
-        for name in app.conf._to_keys(key):
-            app.conf.changes[name] = value
+    app.conf.finalize()
+    app.conf.changes.update({name: value for name in app.conf._to_keys(key)})
 
 
 muster = Muster(os.environ)
