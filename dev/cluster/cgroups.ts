@@ -57,10 +57,9 @@ async function removeTree(folder: string): Promise<void> {
 async function hierarchies(): Promise<string[]> {
   if (await pathExists(join(MOUNT, 'cgroup.controllers'))) return [MOUNT];
   const entries = await readdir(MOUNT, { withFileTypes: true }).catch(() => []);
-  // "unified" is the empty v2 tree beside v1; symbolic links such as cpu → cpu,cpuacct are the same folder twice.
-  return entries
-    .filter((entry) => entry.isDirectory() && entry.name !== 'unified')
-    .map((entry) => join(MOUNT, entry.name));
+  // Symbolic links such as cpu → cpu,cpuacct are the same folder twice. "unified", the v2 tree beside v1, is one of them:
+  // runc puts pods there too.
+  return entries.filter((entry) => entry.isDirectory()).map((entry) => join(MOUNT, entry.name));
 }
 
 async function enableControllers(folder: string): Promise<void> {

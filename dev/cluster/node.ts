@@ -13,7 +13,14 @@ import { ensureRuntimePrograms, importArchive, startContainerd, type RuntimeProg
 import type { ControlPlane, ControlPlaneOptions } from './controlPlane.ts';
 import { startKubelet, startKubeProxy, type NodeProgramOptions } from './kubelet.ts';
 import { startNamespace } from './nodeNamespace.ts';
-import { connectNode, disconnectNode, findSlot, networkOfSlot, isSlotOfAnother, type NodeNetwork } from './nodeNetwork.ts';
+import {
+  connectNode,
+  disconnectNode,
+  findSlot,
+  networkOfSlot,
+  isSlotOfAnother,
+  type NodeNetwork,
+} from './nodeNetwork.ts';
 import { NODE_PROGRAMS } from './nodePrograms.ts';
 import { waitUntil } from './poll.ts';
 import { endProcess, type Program } from './process.ts';

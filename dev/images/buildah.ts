@@ -67,7 +67,19 @@ export async function buildIntoStore(request: BuildRequest): Promise<string> {
   return withLock(join(cacheDir(), 'buildah', 'build'), async () => {
     try {
       await buildah(
-        ['build', '--layers', '--pull-never', '--file', dockerfile, '--tag', tag, ...args, ...mounts, context],
+        [
+          'build',
+          '--layers',
+          '--force-rm',
+          '--pull-never',
+          '--file',
+          dockerfile,
+          '--tag',
+          tag,
+          ...args,
+          ...mounts,
+          context,
+        ],
         { all: true },
       );
     } catch (err) {
