@@ -155,13 +155,16 @@ export function createKubeClient(transport: Transport): KubeClient {
         ...callOf(options),
       }),
     scale: async (resource, namespace, name, replicas, options) => {
-      const scaled = await mergePatch<ScaleObject>(
-        resource,
-        namespace,
-        name,
-        { spec: { replicas } },
-        { ...options, subresource: 'scale' },
-      );
+      // Applied, not patched: on a Deployment that was born by an apply, Kubernetes 1.34 keeps no record of a merge patch
+      // of its scale, and the writer of the replicas would be nobody.
+      const scaled = await transport.json<ScaleObject>({
+        method: 'PATCH',
+        path: pathOf(resource, namespace, name, 'scale'),
+        query: { fieldManager: options.fieldManager, force: true, dryRun: options.dryRun === true ? 'All' : undefined },
+        contentType: 'application/apply-patch+yaml',
+        body: { apiVersion: 'autoscaling/v1', kind: 'Scale', metadata: { name, namespace }, spec: { replicas } },
+        ...callOf(options),
+      });
       // Zero replicas are left out of a Scale by some servers.
       return { replicas: scaled.spec?.replicas ?? 0, resourceVersion: scaled.metadata.resourceVersion };
     },

@@ -34,6 +34,11 @@ export interface ReflectorLimits extends BackoffLimits {
   readonly inactivityMs: number;
   /** A watch that ends sooner than this is an error, so that a server that closes at once is not hammered. */
   readonly shortWatchMs: number;
+  /**
+   * Longest wait after a connection that failed. Trying costs the server nothing, and after a restart of the API server
+   * a cache should be stale for seconds, not for half a minute.
+   */
+  readonly unansweredMaxMs: number;
   /** Objects per answer where the server pages (it does not for version "0", which its cache answers). */
   readonly pageSize: number;
   /** Milliseconds for one try of a list. */
@@ -49,6 +54,7 @@ export const defaultReflectorLimits: ReflectorLimits = {
   watchMaxSeconds: 600,
   inactivityMs: 100_000,
   shortWatchMs: 1_000,
+  unansweredMaxMs: 5_000,
   pageSize: 500,
   listTimeoutMs: 60_000,
 };
@@ -82,7 +88,9 @@ export function createReflector(options: ReflectorOptions): Reflector {
   const random = options.random ?? Math.random;
   const name = resource.plural;
   const log = options.log.child({ resource: name });
-  const backoff = createBackoff(clock, random, limits);
+  // Two, so that a long refusal does not make the first error of the server that came back wait half a minute.
+  const answeredBackoff = createBackoff(clock, random, limits);
+  const unansweredBackoff = createBackoff(clock, random, { ...limits, maxMs: limits.unansweredMaxMs });
   const path = pathOf(resource, options.namespace);
   let version: string | undefined;
   /** '0' is served from the server's cache; then never older than what we had; '' (newest, from etcd) after "expired". */
@@ -117,21 +125,21 @@ export function createReflector(options: ReflectorOptions): Reflector {
     }
   };
 
-  /** Lists once. Resolves to whether the sink is up to date. */
-  const list = async (signal: AbortSignal): Promise<boolean> => {
+  /** Lists once: `ok` when the sink is up to date, `unanswered` when there was no connection. */
+  const list = async (signal: AbortSignal): Promise<'ok' | 'failed' | 'unanswered'> => {
     try {
       metrics.lists.inc({ name });
       const { items, resourceVersion } = await readAll(signal);
-      if (signal.aborted) return false;
+      if (signal.aborted) return 'failed';
       sink.replace(items);
       heard(resourceVersion);
       listFrom = resourceVersion;
-      return true;
+      return 'ok';
     } catch (err) {
-      if (signal.aborted) return false;
+      if (signal.aborted) return 'failed';
       if (isTooOldOrTooNew(err)) listFrom = '';
       log.warn('listing failed, trying again', { err });
-      return false;
+      return isUnanswered(err) ? 'unanswered' : 'failed';
     }
   };
 
@@ -146,8 +154,8 @@ export function createReflector(options: ReflectorOptions): Reflector {
     log.warn('watch failed, trying again', { err: error });
   };
 
-  /** Watches until the collection must be listed again. */
-  const watch = async (signal: AbortSignal): Promise<void> => {
+  /** Watches until the collection must be listed again, or the signal aborts. */
+  const watch = async (signal: AbortSignal): Promise<'expired' | 'failed'> => {
     while (!signal.aborted && version !== undefined) {
       const startMs = clock.monotonicMs();
       metrics.watches.inc({ name });
@@ -163,18 +171,18 @@ export function createReflector(options: ReflectorOptions): Reflector {
       const short = clock.monotonicMs() - startMs < limits.shortWatchMs;
       switch (end.kind) {
         case 'stopped':
-          return;
+          return 'failed';
         case 'expired':
           metrics.watchFailures.inc({ name, cause: 'expired' });
           // Listing at the version we had means "not older than": it cannot go back in time, and the cache may answer.
           log.info('watch expired, listing again', { resourceVersion: version });
-          return;
+          return 'expired';
         case 'failed':
           fail(end.error);
           if (isTooOldOrTooNew(end.error)) listFrom = '';
-          if (end.relist) return;
+          if (end.relist) return 'failed';
           // A watch that had lived and was cut is worth one try at once; what follows if that fails too waits.
-          if (short || !end.opened) await pause(signal, end.error.retryAfterMs);
+          if (short || !end.opened) await pause(signal, isUnanswered(end.error), end.error.retryAfterMs);
           break;
         case 'closed':
           if (end.idle) {
@@ -187,21 +195,32 @@ export function createReflector(options: ReflectorOptions): Reflector {
           }
       }
     }
+    return 'failed';
   };
 
-  const pause = (signal: AbortSignal, atLeastMs = 0): Promise<void> =>
-    clock.sleep(Math.max(backoff.nextMs(), atLeastMs), signal);
+  const pause = (signal: AbortSignal, unanswered = false, atLeastMs = 0): Promise<void> => {
+    const waitMs = (unanswered ? unansweredBackoff : answeredBackoff).nextMs();
+    return clock.sleep(Math.max(waitMs, atLeastMs), signal);
+  };
 
   return {
     run: async (signal) => {
       while (!signal.aborted) {
-        if (await list(signal)) await watch(signal);
-        await pause(signal); // Also after a list that succeeded: a version that expires at once must not spin.
+        const startMs = clock.monotonicMs();
+        const listed = await list(signal);
+        const ended = listed === 'ok' ? await watch(signal) : 'failed';
+        // A version that expired with age is listed anew at once; one that expires as soon as it is listed must not spin.
+        const isAged = ended === 'expired' && clock.monotonicMs() - startMs >= limits.shortWatchMs;
+        if (!isAged) await pause(signal, listed === 'unanswered');
       }
     },
     resourceVersion: () => version,
     silentMs: () => (heardMs === undefined ? undefined : clock.monotonicMs() - heardMs),
   };
+}
+
+function isUnanswered(err: unknown): boolean {
+  return isKubeError(err, 'transport', 'timeout') && err.status === undefined;
 }
 
 function isTooOldOrTooNew(err: unknown): boolean {
