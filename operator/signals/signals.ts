@@ -62,7 +62,7 @@ export function signals(sample: PoolSample, memory: SignalMemory, nowMs: number)
   const ready = sumQueues(sample.queues, (queue) => queue.ready);
   const unacked = sumQueues(sample.queues, (queue) => queue.unacked);
   const running = mapKnown(sample.activity, (activity) => activity.running);
-  const held = heldTasks(sample, unacked.total, running);
+  const held = heldOf(sample.ackMode, unacked.total, running);
   const executingOutsideUnacked = sample.ackMode === 'Early' && running.kind === 'ok' ? running.value : 0;
   // A heartbeat may be ahead of the queue reading (a task acknowledged late, a redelivery): the larger one is true.
   const inWorkers = Math.max(unacked.atLeast + executingOutsideUnacked, sumActivity(sample.activity));
@@ -94,11 +94,14 @@ function sumQueues(
   return { total: missing === undefined ? known(atLeast) : unknown(missing), atLeast };
 }
 
-function heldTasks(sample: PoolSample, unacked: Known<number>, running: Known<number>): Known<number> {
-  if (unacked.kind === 'unknown') return unacked;
-  if (sample.ackMode === 'Early') return unacked;
-  if (running.kind === 'unknown') return running;
-  return known(Math.max(0, unacked.value - running.value));
+/**
+ * Tasks that a worker has taken and does not run. With late acknowledgement the running ones are in `unacked` too.
+ * @param unacked of a queue, or of all queues of a pool
+ * @param running of the same queue or queues
+ */
+export function heldOf(ackMode: PoolSample['ackMode'], unacked: Known<number>, running: Known<number>): Known<number> {
+  if (unacked.kind === 'unknown' || ackMode === 'Early') return unacked;
+  return mapKnown(running, (count) => Math.max(0, unacked.value - count));
 }
 
 function sumActivity(activity: Known<Activity>): number {

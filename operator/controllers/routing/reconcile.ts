@@ -1,0 +1,131 @@
+/**
+ * One namespace's routing: gather (its pools and their brokers) → plan (one table per broker) → apply (ConfigMaps) →
+ * publish (the facts that each pool's own reconciler reads). It also keeps the file that Celery pods load.
+ *
+ * A pool whose broker cannot be resolved now (its Secret is being rotated) keeps its place in the table that it was in:
+ * dropping it would send its tasks to the default queue of every producer.
+ */
+import type { WorkerPool } from '../../api/v1alpha1/workerpool.ts';
+import type { KubeClient } from '../../kube/client.ts';
+import type { Informer } from '../../kube/informer.ts';
+import { resources } from '../../kube/types.ts';
+import { buildRoutesConfigMap, buildWorkerFileConfigMap, routesConfigMapName } from '../../plan/configmap.ts';
+import { buildRoutes } from '../../plan/routing.ts';
+import type { Result } from '../../runtime/controller.ts';
+import { resolveEndpoint } from '../endpoints.ts';
+import { intentAnnotation, type ConfigMapRecord } from '../records.ts';
+import type { SecretReader } from '../secrets.ts';
+import { intentHash } from '../intent.ts';
+import type { PoolRouting, RoutingTable } from './table.ts';
+
+/** The field manager of the ConfigMaps. */
+const fieldManager = 'muster-routing';
+
+/** What the routing reconciler works with. */
+export interface RoutingDeps {
+  readonly client: KubeClient;
+  readonly pools: Informer<WorkerPool>;
+  readonly configMaps: Informer<ConfigMapRecord>;
+  readonly secrets: SecretReader;
+  readonly table: RoutingTable;
+  /** The text of `muster_worker.py`. */
+  readonly workerFile: string;
+  /** Asked to look at a pool again, because its routing facts changed. */
+  readonly enqueuePool: (poolKey: string) => void;
+}
+
+/** Builds the reconcile function; its key is a namespace. */
+export function createRoutingReconcile(
+  deps: RoutingDeps,
+): (namespace: string, context: { signal: AbortSignal }) => Promise<Result> {
+  /** Resource versions after our own last writes: another one means that somebody else changed the object. */
+  const written = new Map<string, string>();
+  return async (namespace, { signal }) => {
+    const pools = deps.pools
+      .byIndex('namespace', namespace)
+      .filter((pool) => pool.metadata.deletionTimestamp === undefined);
+    const { byHash, unresolved } = await gather(deps, pools, signal);
+    const facts = new Map<string, PoolRouting>();
+    const wanted = pools.length === 0 ? [] : [buildWorkerFileConfigMap(namespace, pools, deps.workerFile)];
+    for (const [hash, members] of byHash) {
+      const routes = buildRoutes(members);
+      wanted.push(buildRoutesConfigMap(namespace, hash, members, routes));
+      for (const pool of members) {
+        facts.set(`${namespace}/${pool.metadata.name}`, {
+          routesConfigMap: routesConfigMapName(hash),
+          conflicts: routes.conflicts.get(pool.metadata.name) ?? [],
+        });
+      }
+    }
+    for (const body of wanted) await applyIfChanged(deps, written, body, signal);
+    await deleteUnused(deps, namespace, new Set(wanted.map((body) => body.metadata.name)), signal);
+    for (const key of deps.table.replace(namespace, facts)) deps.enqueuePool(key);
+    return unresolved ? { kind: 'requeueAfter', ms: 2000, why: 'a broker Secret is missing' } : { kind: 'done' };
+  };
+}
+
+async function gather(
+  deps: RoutingDeps,
+  pools: readonly WorkerPool[],
+  signal: AbortSignal,
+): Promise<{ byHash: Map<string, WorkerPool[]>; unresolved: boolean }> {
+  const byHash = new Map<string, WorkerPool[]>();
+  let unresolved = false;
+  const resolved = await Promise.all(pools.map((pool) => resolveEndpoint(pool, deps.secrets, signal)));
+  pools.forEach((pool, index) => {
+    const endpoint = resolved[index];
+    if (endpoint?.kind !== 'ok') unresolved = true;
+    const hash = endpoint?.kind === 'ok' ? endpoint.endpoint.hash : lastHash(deps, pool);
+    if (hash === undefined) return;
+    byHash.set(hash, [...(byHash.get(hash) ?? []), pool]);
+  });
+  return { byHash, unresolved };
+}
+
+/** The broker that a pool belonged to, as the owner references of the routes ConfigMaps tell. */
+function lastHash(deps: RoutingDeps, pool: WorkerPool): string | undefined {
+  const { namespace, uid } = pool.metadata;
+  const owned = deps.configMaps
+    .byIndex('namespace', namespace)
+    .find(
+      ({ metadata }) =>
+        metadata.name.startsWith(routesConfigMapName('')) &&
+        metadata.ownerReferences?.some((owner) => owner.uid === uid),
+    );
+  return owned?.metadata.name.slice(routesConfigMapName('').length);
+}
+
+/** Writes a ConfigMap unless what is there carries the hash of the same intent and nobody touched it since. */
+async function applyIfChanged(
+  deps: RoutingDeps,
+  written: Map<string, string>,
+  body: ReturnType<typeof buildWorkerFileConfigMap>,
+  signal: AbortSignal,
+): Promise<void> {
+  const hash = intentHash(body);
+  const key = `${body.metadata.namespace}/${body.metadata.name}`;
+  const existing = deps.configMaps.get(key)?.metadata;
+  const untouched = !written.has(key) || written.get(key) === existing?.resourceVersion;
+  if (existing?.annotations?.[intentAnnotation] === hash && untouched) return;
+  const metadata = { ...body.metadata, annotations: { ...body.metadata.annotations, [intentAnnotation]: hash } };
+  const applied = await deps.client.apply<ConfigMapRecord>(
+    resources.configMaps,
+    { ...body, metadata },
+    { fieldManager, signal },
+  );
+  if (applied.metadata.resourceVersion !== undefined) written.set(key, applied.metadata.resourceVersion);
+}
+
+/** Deletes the routes ConfigMaps of brokers that no pool of the namespace uses any more. */
+async function deleteUnused(
+  deps: RoutingDeps,
+  namespace: string,
+  used: ReadonlySet<string>,
+  signal: AbortSignal,
+): Promise<void> {
+  if (used.size === 0) return; // The last pool is gone: the garbage collector takes them, by their owner references.
+  for (const { metadata } of deps.configMaps.byIndex('namespace', namespace)) {
+    if (used.has(metadata.name) || !metadata.name.startsWith(routesConfigMapName(''))) continue;
+    await deps.client.delete(resources.configMaps, namespace, metadata.name, { signal });
+  }
+}

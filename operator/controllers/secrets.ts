@@ -1,0 +1,98 @@
+/**
+ * Reads Secrets by name and remembers them for a while. There is no list and no watch, so that the operator needs only
+ * `get`, and only for the names that pools refer to. A missing Secret or key is asked for again soon, so that a pool
+ * mends by itself a few seconds after its Secret was made.
+ */
+import type { KubeClient } from '../kube/client.ts';
+import { isKubeError } from '../kube/errors.ts';
+import { resources, type RawSecret } from '../kube/types.ts';
+import type { Clock } from '../runtime/clock.ts';
+
+/** How long a value that was found is used without asking again. */
+const foundForMs = 30_000;
+/** How long "it is not there" is believed. */
+const missingForMs = 2_000;
+
+/** The value of one key, or why it cannot be had, in a sentence for the pool's status. */
+export type SecretValue =
+  | { readonly kind: 'ok'; readonly value: string }
+  | {
+      readonly kind: 'missing';
+      readonly reason: 'SecretMissing' | 'SecretKeyMissing' | 'SecretForbidden';
+      readonly message: string;
+    };
+
+/** The one way in which the operator reads Secrets. */
+export interface SecretReader {
+  /** The decoded value of a key. Throws what the API server's failure was when it could not be asked. */
+  read(namespace: string, name: string, key: string, signal: AbortSignal): Promise<SecretValue>;
+  /** Forgets what is remembered of a Secret: its value was refused by the broker, so it may have been rotated. */
+  forget(namespace: string, name: string): void;
+}
+
+type Entry = { readonly untilMs: number; readonly data: Promise<RawSecret | 'missing' | 'forbidden'> };
+
+/** Builds the reader; reads that are under way at the same time share one request. */
+export function createSecretReader(deps: { client: KubeClient; clock: Clock }): SecretReader {
+  const entries = new Map<string, Entry>();
+
+  const fetch = async (namespace: string, name: string): Promise<RawSecret | 'missing' | 'forbidden'> => {
+    try {
+      return await deps.client.get<RawSecret>(resources.secrets, namespace, name);
+    } catch (err) {
+      if (isKubeError(err, 'notFound')) return 'missing';
+      if (isKubeError(err, 'forbidden')) return 'forbidden';
+      throw err;
+    }
+  };
+
+  const load = (namespace: string, name: string): Entry['data'] => {
+    const id = `${namespace}/${name}`;
+    const nowMs = deps.clock.monotonicMs();
+    const entry = entries.get(id);
+    if (entry !== undefined && entry.untilMs > nowMs) return entry.data;
+    const data = fetch(namespace, name);
+    entries.set(id, { untilMs: nowMs + foundForMs, data });
+    data.then(
+      (secret) => {
+        if (typeof secret === 'string') entries.set(id, { untilMs: nowMs + missingForMs, data });
+      },
+      () => entries.delete(id),
+    );
+    return data;
+  };
+
+  return {
+    async read(namespace, name, key, signal) {
+      signal.throwIfAborted();
+      const secret = await load(namespace, name);
+      if (secret === 'missing') {
+        return {
+          kind: 'missing',
+          reason: 'SecretMissing',
+          message: `Secret ${name} does not exist in namespace ${namespace}; create it with the key ${key}`,
+        };
+      }
+      if (secret === 'forbidden') {
+        return {
+          kind: 'missing',
+          reason: 'SecretForbidden',
+          message: `the operator may not read Secret ${name} in namespace ${namespace}; its Role needs the verb get on secrets`,
+        };
+      }
+      const encoded = secret.data?.[key];
+      if (encoded === undefined) {
+        const keys = Object.keys(secret.data ?? {}).join(', ');
+        return {
+          kind: 'missing',
+          reason: 'SecretKeyMissing',
+          message: `Secret ${name} has no key ${key}; it has: ${keys === '' ? 'none' : keys}`,
+        };
+      }
+      return { kind: 'ok', value: Buffer.from(encoded, 'base64').toString('utf8').trim() };
+    },
+    forget(namespace, name) {
+      entries.delete(`${namespace}/${name}`);
+    },
+  };
+}
