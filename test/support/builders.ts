@@ -114,7 +114,7 @@ function builder(state: State): PoolBuilder {
       return withSpec({ template: { ...spec.template, spec: { ...pod, containers } } });
     },
     template: (template) => withSpec({ template }),
-    spec: (parts) => builder({ ...state, spec: { ...spec, ...parts } as WorkerPoolSpecInput }),
+    spec: (parts) => builder({ ...state, spec: { ...spec, ...parts } }),
     status: (status) => builder({ ...state, status }),
     obj: () =>
       workerPoolSchema.parse({ apiVersion: workerPoolApiVersion, kind: 'WorkerPool', ...state, spec: complete() }),
