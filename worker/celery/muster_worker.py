@@ -96,14 +96,13 @@ class Muster:
         self.problems: dict[str, str] = {}
         self.worker: Any = None
         self.consumer: Any = None
-        self.prefork = self.closing = False
-        self.channels: Any = weakref.WeakSet()
-        #: Requests that a process, thread or greenlet has (they run, whatever happens), and requests that were given
-        #: back to the broker (they must not start here any more); the lock keeps a request from becoming both.
-        self.taken: Any = weakref.WeakSet()
-        self.given_back: Any = weakref.WeakSet()
-        self.lock = threading.Lock()
+        self.heart: Any = None
         self.wakers: Any = None
+        self.prefork = self.closing = False
+        self.left = threading.Event()
+        #: What the pool answered for each request that it was given; the channels that messages came from.
+        self.applied: Any = weakref.WeakKeyDictionary()
+        self.channels: Any = weakref.WeakSet()
         #: Whether a heartbeat is on its way, and what the last one said: anything running, anything held.
         self.armed, self.told, self.told_at = False, (False, False), 0.0
 
@@ -125,17 +124,16 @@ class Muster:
 
     def on_worker_init(self, sender: Any, **_: Any) -> None:
         """Set up the worker and hook into its blueprints."""
-        self.worker, app = sender, sender.app
+        self.worker, app, on_close = sender, sender.app, sender.on_close
         self.attempt('broker options', self.set_broker, app)
         self.attempt('prefetch', self.set_prefetch, app)
         self.attempt('ackMode', self.set_ack_mode, app)
         self.attempt('routes', self.set_routes, app)
-        self.attempt('pool', app.steps['worker'].add, PoolHooks)
-        self.attempt('consumer', app.steps['consumer'].add, ConsumerHooks)
-        on_close = sender.on_close
+        self.attempt('consumer', app.steps['consumer'].add, Hooks)
 
         def close() -> None:  # the first call of every shutdown, while the broker connection is open
             self.attempt('hand-back', self.hand_back)
+            self.attempt('last heartbeats', self.keep_beating)
             on_close()
         sender.on_close = close
 
@@ -147,18 +145,15 @@ class Muster:
 
     def set_broker(self, app: Any) -> None:
         """Options of the Redis transport, over what the app says; those that the pool does not name stay."""
-        env, own, own_ssl = self.env, app.conf.broker_transport_options, app.conf.broker_use_ssl
-        options: dict[str, Any] = {}
-        if env.get('MUSTER_VISIBILITY_TIMEOUT_SECONDS'):
-            options['visibility_timeout'] = int(env['MUSTER_VISIBILITY_TIMEOUT_SECONDS'])
-        if env.get('MUSTER_KEY_PREFIX'):
-            options['global_keyprefix'] = env['MUSTER_KEY_PREFIX']
-        if env.get('MUSTER_PRIORITY_STEPS'):
-            options['priority_steps'] = [int(step) for step in env['MUSTER_PRIORITY_STEPS'].split(',')]
-        if options:
-            set_conf(app, 'broker_transport_options', {**(own or {}), **options})
-        if env.get('MUSTER_BROKER_CA_FILE'):
-            trust = {'ssl_ca_certs': env['MUSTER_BROKER_CA_FILE'], 'ssl_cert_reqs': ssl.CERT_REQUIRED}
+        own, own_ssl = app.conf.broker_transport_options or {}, app.conf.broker_use_ssl
+        options = {key: parse(self.env[name]) for name, key, parse in (
+            ('MUSTER_VISIBILITY_TIMEOUT_SECONDS', 'visibility_timeout', int),
+            ('MUSTER_KEY_PREFIX', 'global_keyprefix', str),
+            ('MUSTER_PRIORITY_STEPS', 'priority_steps', lambda steps: [int(step) for step in steps.split(',')]),
+        ) if self.env.get(name)}
+        set_conf(app, 'broker_transport_options', {**own, **options})
+        if self.env.get('MUSTER_BROKER_CA_FILE'):
+            trust = {'ssl_ca_certs': self.env['MUSTER_BROKER_CA_FILE'], 'ssl_cert_reqs': ssl.CERT_REQUIRED}
             set_conf(app, 'broker_use_ssl', {**(own_ssl if isinstance(own_ssl, dict) else {}), **trust})
         if app._pool is not None:  # connections that the app opened at import are without these options: forget them
             app._pool = app.amqp._producer_pool = None
@@ -193,52 +188,28 @@ class Muster:
 
     # -- the running worker -----------------------------------------------------------------------------------------
 
-    def hook_pool(self, worker: Any) -> None:
+    def hook_pool(self, pool: Any) -> None:
         """Learn when a task begins and ends, on every pool type, in whatever thread that is."""
-        apply_async, self.prefork = worker.pool.apply_async, getattr(worker.pool, 'uses_semaphore', False)
+        apply_async, self.prefork = pool.apply_async, getattr(pool, 'uses_semaphore', False)
 
-        def hooked(target: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
-            accept = options.get('accept_callback')
-            request = getattr(accept, '__self__', None)  # a task's callbacks are methods of its Request
-            if request is None:
-                return apply_async(target, args, kwargs, **options)
-
-            def begins(*a: Any) -> None:
-                with self.lock:
-                    if request in self.given_back:
-                        return
-                    self.taken.add(request)
+        def followed(callback: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*args: Any, **kwargs: Any) -> Any:
                 try:
-                    accept(*a)
+                    return callback(*args, **kwargs)
                 finally:
                     self.changed()
+                    self.attempt('waking the loop', self.wake)
+            return call
 
-            def ends() -> None:
-                self.taken.discard(request)
-                self.changed()
-                self.attempt('waking the loop', self.wake)
-
-            def unless_given_back(fun: Any, after: Any = None) -> Any:
-                def call(*a: Any, **k: Any) -> Any:
-                    if request not in self.given_back:
-                        try:
-                            return fun(*a, **k)
-                        finally:
-                            if after:
-                                after()
-                    return None
-                return call
-
-            options['accept_callback'] = begins
-            for name in ('callback', 'error_callback'):
-                if options.get(name):
-                    options[name] = unless_given_back(options[name], ends)
-            if self.prefork:  # the target is sent to a process, so it stays as it is; and it runs there for sure
-                self.taken.add(request)
-            else:
-                target = unless_given_back(target)
-            return apply_async(target, args, kwargs, **options)
-        worker.pool.apply_async = hooked
+        def hooked(target: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+            request = getattr(options.get('accept_callback'), '__self__', None)
+            for name in {'accept_callback', 'callback', 'error_callback'}.intersection(options):
+                options[name] = options[name] and followed(options[name])
+            result = apply_async(target, args, kwargs, **options)
+            if request is not None:
+                self.applied[request] = result
+            return result
+        pool.apply_async = hooked
 
     def on_consumer(self, c: Any) -> None:
         """After every (re)connect: channel and event dispatcher are new each time."""
@@ -251,21 +222,20 @@ class Muster:
                 fields.update({'muster': extra} if extra else {})
             return send(type, *args, **fields)
         c.event_dispatcher.send = send_more
-        self.attempt('late binding', self.bind_late, c)
-        self.attempt('acknowledging after a lost connection', self.revive_channels, c)
+        self.attempt('late binding', self.hook_channel, c)
         if first:  # logging was not set up before
             for text in (f'prefetch {self.policy}, ack mode {self.ack_mode}', *self.problems.values()):
                 logger.info('muster: %s: %s', self.env.get('MUSTER_POOL'), text)
         self.beat(always=True)
 
-    def bind_late(self, c: Any) -> None:
-        """Fair: ask the broker for a message only while a slot is free.
+    def hook_channel(self, c: Any) -> None:
+        """Fair: ask the broker for a message only while a slot is free. And outlive the channel.
 
         For every policy the answer is yes while a BRPOP is out: Redis may have taken the message from the list
         already, and a no would leave it unread in this worker's socket, in no key, lost if the pod is killed.
         """
-        channel, eta_limit = c.task_consumer.channel, c.app.conf.worker_eta_task_limit
-        qos, allowed, restore, _ = channel.qos, channel.qos.can_consume, channel.qos.restore_unacked_once, channel._in_poll
+        channel, qos, eta_limit = c.task_consumer.channel, c.task_consumer.channel.qos, c.app.conf.worker_eta_task_limit
+        allowed, restore = qos.can_consume, qos.restore_unacked_once
 
         def can_consume() -> bool:
             if channel._in_poll or self.closing:
@@ -278,17 +248,13 @@ class Muster:
         def restore_unacked_once(*args: Any, **kwargs: Any) -> None:
             try:
                 restore(*args, **kwargs)
-            except AttributeError:  # kombu 5.7.0 when Redis is gone; Celery would end the worker and what it runs
+            except AttributeError:  # 5.7.0 when Redis is gone, and Celery would end the worker with all that it runs
                 logger.warning('muster: the broker is gone: what is not acknowledged stays in unacked')
+        self.slots(), channel._in_poll, self.scheduled()  # what is missing must fail now, not in the loop
         qos.can_consume, qos.restore_unacked_once = can_consume, restore_unacked_once
-
-    def revive_channels(self, c: Any) -> None:
-        """A task that began before a reconnect acknowledges on the old channel.
-
-        In 5.7.0 that has lost its connection for good, and the AttributeError ends the worker, other tasks and all.
-        """
-        channel = c.task_consumer.channel
         for old in self.channels:
+            # Tasks from before a reconnect acknowledge on the old channel. In 5.7.0 it has no connection any more, and
+            # the AttributeError would end the worker, other tasks and all.
             old.connection = old.connection or channel.connection
         self.channels.add(channel)
 
@@ -362,11 +328,8 @@ class Muster:
     def changed(self, **_: Any) -> None:
         """Something was received, began or ended: tell the operator soon, if it is news. Called in any thread."""
         if not self.armed and not self.closing and self.consumer is not None:
-            self.armed = True
-            if self.consumer.hub:  # the loop's timer is not made for other threads
-                self.consumer.hub.call_soon(self.arm)
-            else:
-                self.arm()
+            self.armed, hub = True, self.consumer.hub  # whose timer is not made for other threads
+            self.attempt('heartbeat', *((hub.call_soon, self.arm) if hub else (self.arm,)))
 
     def arm(self) -> None:
         """Let a heartbeat follow."""
@@ -389,17 +352,14 @@ class Muster:
         c, self.closing = self.consumer, True
         if c is None or not c.connection or not c.task_consumer or c.connection.transport.driver_type != 'redis':
             return
-        self.attempt('last heartbeats', self.keep_beating, c)
         channel, unread, semaphore = c.task_consumer.channel, [], self.worker.semaphore
         c.task_consumer.on_message = unread.append
         c.on_task_request = state.task_ready  # an ETA or a rate limit that falls due from now on starts nothing
         if semaphore is not None:
             semaphore._waiting.clear()
         self.attempt('reading what is on its way', self.settle, channel)
-        with self.lock:
-            waiting = [r for r in snapshot(state.reserved_requests) if r not in self.taken and not r.acknowledged]
-            waiting += self.scheduled() + self.rate_limited()
-            self.given_back.update(waiting)
+        waiting = [r for r in snapshot(state.reserved_requests) if not r.acknowledged and self.withdraw(r)]
+        waiting += self.scheduled() + self.rate_limited()
         tags = {message.delivery_tag for message in unread}.union(r.message.delivery_tag for r in waiting)
         tags = [tag for tag in reversed(channel.qos._delivered) if tag in tags]
         for tag in tags:
@@ -409,6 +369,11 @@ class Muster:
             state.task_ready(request)
         logger.info('muster: handed back %d messages, %d tasks still run', len(tags), len(state.active_requests))
 
+    def withdraw(self, request: Any) -> bool:
+        """Keep a request from starting; false if a process, greenlet or thread has it. Threads queue in their pool."""
+        future = getattr(self.applied.get(request), 'f', None)
+        return request not in self.applied or (future is not None and future.cancel())
+
     def settle(self, channel: Any) -> None:
         """Wait (about a second at most) for the answer of the BRPOP that is out: it may carry a message."""
         if channel._in_poll and channel.client.connection.can_read(timeout=min(channel.brpop_timeout or 1, 2) + 0.5):
@@ -417,45 +382,43 @@ class Muster:
             except Empty:
                 pass
 
-    def keep_beating(self, c: Any) -> None:
-        """Celery says worker-offline at SIGTERM, hours before the last task ends: say the truth until then."""
-        heart, stop, ended = c.heart, c.heart.stop, threading.Event()
+    def keep_beating(self) -> None:
+        """Celery says worker-offline at SIGTERM, hours before the last task ends: say the truth until ``leave``."""
+        c = self.consumer
+        self.heart, c.heart = c.heart, None  # so Celery's own stop finds none
+        c.timer.cancel(self.heart.tref)
 
         def beats() -> None:
-            while not ended.wait(heart.interval):
-                self.attempt('last heartbeats', lambda: heart._send('worker-heartbeat', retry=False))
-        thread = threading.Thread(target=beats, name='muster-heart', daemon=True)
+            while not self.left.is_set():
+                self.attempt('last heartbeats', lambda: self.heart._send('worker-heartbeat', retry=False))
+                self.left.wait(self.heart.interval)
+        threading.Thread(target=beats, name='muster-heart', daemon=True).start()
 
-        def stop_later() -> Any:
-            if thread.ident is None:  # the first call is when consuming stops, the second when the worker has stopped
-                c.timer.cancel(heart.tref)
-                thread.start()
-                return heart
-            ended.set()
-            thread.join(heart.interval)
-            return stop()
-        heart.stop = stop_later
+    def leave(self) -> None:
+        """The last task has ended, and the connection is about to be closed."""
+        self.left.set()
+        if self.heart is not None:
+            self.heart.stop()
 
 
-class PoolHooks(bootsteps.Step):
-    """In the worker's blueprint, between its pool and its consumer."""
-
-    requires = ('celery.worker.components:Pool',)
-
-    def create(self, parent: Any) -> None:
-        muster.attempt('pool', muster.hook_pool, parent)
-
-
-class ConsumerHooks(bootsteps.StartStopStep):
-    """In the consumer's blueprint, between what receives tasks and the loop; started again at each reconnect."""
+class Hooks(bootsteps.StartStopStep):
+    """In the consumer's blueprint: made before its other parts are started, started after what receives tasks and
+    before the loop, and again at each reconnect; shut down last, while there still is a connection."""
 
     requires = ('celery.worker.consumer.tasks:Tasks',)
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        super().__init__(parent, **kwargs)
+        muster.attempt('pool', muster.hook_pool, parent.pool)
 
     def start(self, parent: Any) -> None:
         muster.attempt('consumer', muster.on_consumer, parent)
 
     def register_with_event_loop(self, parent: Any, hub: Any) -> None:  # the loop forgets all readers when it restarts
         muster.attempt('waking the loop', muster.hook_loop, hub)
+
+    def shutdown(self, parent: Any) -> None:
+        muster.attempt('last heartbeats', muster.leave)
 
 
 def snapshot(items: Iterable[Any]) -> list[Any]:
