@@ -1,19 +1,18 @@
 // Clusters that stay up after the command that made them: `up`, `down` and what is known of them. The state file is the
 // only link between those commands.
-import { rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MissingError, sayOnStderr, type Say } from '../install/progress.ts';
 import { withLock } from '../install/cacheDir.ts';
 import { ensureBinaries } from './binaries.ts';
+import { CERTIFICATE_FILES } from './certificates.ts';
 import { COMPONENTS, FILES, healthUrl } from './components.ts';
 import { startControlPlane } from './controlPlane.ts';
 import { prepareNode, removeNode, startNode } from './node.ts';
 import { NODE_PROGRAMS } from './nodePrograms.ts';
 import { endProcess, isOurs } from './process.ts';
 import { isHealthy } from './readiness.ts';
-import { clusterDir, clustersDir, readState, writeState, type ClusterState } from './state.ts';
-import { readFile } from 'node:fs/promises';
-import { CERTIFICATE_FILES } from './certificates.ts';
+import { clusterDir, clustersDir, readState, recordComplete, writeState, type ClusterState } from './state.ts';
 
 /** Default name of a cluster. */
 export const DEFAULT_NAME = 'muster';
@@ -66,13 +65,13 @@ export async function upCluster(options: UpOptions = {}): Promise<RunningCluster
         outlivesParent: true,
       });
       if (prepared !== undefined) await startNode(controlPlane, prepared, say);
+      await recordComplete(dir);
     } catch (err) {
       await removeCluster(dir, { keepLogs: true });
       throw err;
     }
     const cluster = await readCluster(name);
-    if (cluster === undefined)
-      throw new Error(`cluster "${name}" ended right after it was started; logs are in ${dir}`);
+    if (cluster === undefined) throw new Error(`cluster "${name}" ended right after its start; logs are in ${dir}`);
     say(`cluster "${name}" is up after ${((Date.now() - startedMs) / 1000).toFixed(1)} s`);
     return cluster;
   });
@@ -88,13 +87,12 @@ export async function downCluster(name: string = DEFAULT_NAME, say: Say = sayOnS
   });
 }
 
-/** The cluster of that name if its API server answers; undefined otherwise. */
+/** The cluster of that name if it was started completely and its API server answers; undefined otherwise. */
 export async function readCluster(name: string = DEFAULT_NAME): Promise<RunningCluster | undefined> {
   const dir = clusterDir(name);
   const state = await readState(dir);
-  if (state === undefined) return undefined;
-  const authorityPem = await readFile(join(dir, CERTIFICATE_FILES.authority), 'utf8').catch(() => '');
-  if (!(await isHealthy(healthUrl('kube-apiserver', { ...state, dir }), authorityPem))) return undefined;
+  if (state?.isComplete !== true) return undefined;
+  if (!(await answers(dir, state))) return undefined;
   return {
     name,
     dir,
@@ -102,6 +100,18 @@ export async function readCluster(name: string = DEFAULT_NAME): Promise<RunningC
     server: `https://${state.address}:${state.ports.apiserver}`,
     state,
   };
+}
+
+/** Patient while the process is there: on a busy machine a healthy one may need seconds, and `up` replaces a dead one. */
+async function answers(dir: string, state: ClusterState): Promise<boolean> {
+  const authorityPem = await readFile(join(dir, CERTIFICATE_FILES.authority), 'utf8').catch(() => '');
+  const url = healthUrl('kube-apiserver', { ...state, dir });
+  for (const deadlineMs = Date.now() + 15_000; Date.now() < deadlineMs;) {
+    if (await isHealthy(url, authorityPem)) return true;
+    if (!(await isOurs(state.pids['kube-apiserver'] ?? 0, dir))) return false;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  return false;
 }
 
 /** Which of a cluster's programs run: name, process id, and whether that process is there. */

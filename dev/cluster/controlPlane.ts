@@ -99,6 +99,7 @@ async function startIn(
     // A node's first processes may be there already: without them here, `down` would not find them.
     pids: (await readState(dir))?.pids ?? {},
     ...(options.node === undefined ? {} : { node: options.node }),
+    isComplete: false,
   };
   // Recorded before each next step, so that `down` can clear up after a start that was interrupted.
   await writeState(dir, state);

@@ -87,6 +87,7 @@ function unfinishedState(name: string, network: NodeNetwork, node: NodeState): C
     adminToken: '',
     pids: {},
     node,
+    isComplete: false,
   };
 }
 

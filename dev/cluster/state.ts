@@ -31,6 +31,8 @@ const stateSchema = z.object({
   /** Process ids by program name. */
   pids: z.record(z.string(), z.number()),
   node: nodeSchema.optional(),
+  /** True once everything works: an `up` that was interrupted leaves false, and the next one starts afresh. */
+  isComplete: z.boolean().default(true),
 });
 
 /** Everything recorded about one cluster. */
@@ -75,9 +77,18 @@ export async function writeState(dir: string, state: ClusterState): Promise<void
 
 /** Adds process ids to the state in `dir`. */
 export async function recordPids(dir: string, pids: Readonly<Record<string, number>>): Promise<void> {
+  await changeState(dir, (state) => ({ ...state, pids: { ...state.pids, ...pids } }));
+}
+
+/** Records that everything of the cluster in `dir` works. */
+export async function recordComplete(dir: string): Promise<void> {
+  await changeState(dir, (state) => ({ ...state, isComplete: true }));
+}
+
+async function changeState(dir: string, change: (state: ClusterState) => ClusterState): Promise<void> {
   const state = await readState(dir);
   if (state === undefined) throw new Error(`${dir} holds no cluster any more`);
-  await writeState(dir, { ...state, pids: { ...state.pids, ...pids } });
+  await writeState(dir, change(state));
 }
 
 /** Every recorded cluster, running or not, by name. */

@@ -1,6 +1,6 @@
 // Images for a cluster with a node: built, written as an archive, and loaded into the node's own store. With a cluster of the
 // user's own (`--context`) images come from a registry that it can reach: push them there with docker.
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ensureRuntimePrograms, importArchive } from '../cluster/containerd.ts';
 import type { ClusterState } from '../cluster/state.ts';
@@ -32,7 +32,7 @@ export async function baseImageArchive(name: BaseImage, say: Say = sayOnStderr):
 
 async function writeArchive(tag: string, id: string): Promise<BuiltImage> {
   const folder = join(cacheDir(), 'images', 'archives');
-  const prefix = tag.replaceAll(/[^a-z0-9.-]/g, '_');
+  const prefix = fileName(tag);
   const archivePath = join(folder, `${prefix}-${id.slice(0, 12)}.tar`);
   await makeOnce(archivePath, async () => {
     await mkdir(folder, { recursive: true });
@@ -47,9 +47,12 @@ async function writeArchive(tag: string, id: string): Promise<BuiltImage> {
   return { tag, archivePath };
 }
 
-/** Loads an image into the node of a cluster started by `up --node`. Throws MissingError when the cluster has no node. */
+/**
+ * Loads an image into the node of a cluster started by `up --node`; one that is there already is not loaded again (loading
+ * takes seconds). Throws MissingError when the cluster has no node.
+ */
 export async function importImage(
-  cluster: { readonly state: ClusterState },
+  cluster: { readonly dir: string; readonly state: ClusterState },
   image: BuiltImage,
   say: Say = sayOnStderr,
 ): Promise<void> {
@@ -57,5 +60,14 @@ export async function importImage(
   if (namespacePid === undefined) {
     throw new MissingError(`cluster "${cluster.state.name}" has no node: run \`npm run cluster -- up --node\`.`);
   }
+  // What the node holds under this name. The node never deletes images, and the note goes with the cluster's folder.
+  const note = join(cluster.dir, 'images', fileName(image.tag));
+  if ((await readFile(note, 'utf8').catch(() => '')) === image.archivePath) return;
   await importArchive(namespacePid, await ensureRuntimePrograms(say), image.archivePath);
+  await mkdir(join(cluster.dir, 'images'), { recursive: true });
+  await writeFile(note, image.archivePath);
+}
+
+function fileName(tag: string): string {
+  return tag.replaceAll(/[^a-z0-9.-]/g, '_');
 }

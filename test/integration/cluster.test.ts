@@ -6,9 +6,10 @@ import { expect } from 'chai';
 import { execa } from 'execa';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { ensureBinary } from '../../dev/cluster/binaries.ts';
-import { KUBERNETES_VERSION } from '../../dev/cluster/binaryTable.ts';
+import { BINARIES, KUBERNETES_VERSION } from '../../dev/cluster/binaryTable.ts';
 import type { ComponentName } from '../../dev/cluster/components.ts';
 import { startControlPlane, type ControlPlane } from '../../dev/cluster/controlPlane.ts';
 import { waitUntil } from '../../dev/cluster/poll.ts';
@@ -28,6 +29,14 @@ describe('dev/cluster', function () {
   });
 
   after(() => cluster.stop());
+
+  it('names the cache by the versions that go.mod builds', async () => {
+    const goMod = (module: string) =>
+      readFile(new URL(`../../dev/cluster/go/${module}/go.mod`, import.meta.url), 'utf8');
+    expect(await goMod('kubernetes')).to.include(`k8s.io/kubernetes ${KUBERNETES_VERSION}\n`);
+    expect(await goMod('kubernetes')).to.include(`go.etcd.io/etcd/server/v3 ${BINARIES.etcd.version}\n`);
+    expect(await goMod('helm')).to.include(`helm.sh/helm/v4 ${BINARIES.helm.version}\n`);
+  });
 
   it('answers kubectl with the version it was built as', async () => {
     const versions = JSON.parse(await kubectl('version', '--output=json')) as Record<string, { gitVersion: string }>;
