@@ -66,7 +66,8 @@ function buildPodTemplate(pool: WorkerPool, context: DeploymentContext): RawPodT
   };
   return {
     metadata: {
-      labels: { ...metadata?.labels, ...poolLabels(pool) },
+      // The user's labels win, for policies may select by them; but for the one that ties a pod to its pool.
+      labels: { ...poolLabels(pool), ...metadata?.labels, [poolLabel]: pool.metadata.name },
       ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
     },
     spec: buildPodSpec(pool, context),

@@ -61,7 +61,9 @@ export const templateSchema = z.object({
     .object({
       labels: z
         .record(z.string(), z.string())
-        .describe('Labels of the pods. Muster adds its own (app.kubernetes.io/*, muster.dev/*), which win.')
+        .describe(
+          'Labels of the pods. Muster adds muster.dev/pool, and app.kubernetes.io/name, instance and managed-by where they are not set.',
+        )
         .exactOptional(),
       annotations: z.record(z.string(), z.string()).describe('Annotations of the pods.').exactOptional(),
     })

@@ -98,6 +98,17 @@ describe('buildDeployment', () => {
     ]);
   });
 
+  it("keeps the user's labels, but for the one that ties a pod to its pool", () => {
+    const labels = { 'app.kubernetes.io/name': 'shop', 'muster.dev/pool': 'other' };
+    const spec = { containers: [{ name: 'worker', image: 'x' }] };
+    const pool = makePool('a').template({ metadata: { labels }, spec }).obj();
+    expect(buildDeployment(pool, context).spec?.template.metadata?.labels).to.include({
+      'app.kubernetes.io/name': 'shop',
+      'app.kubernetes.io/instance': 'a',
+      'muster.dev/pool': 'a',
+    });
+  });
+
   it('rolls Celery pods, and only those, when the file that they load is new', () => {
     const annotationsOf = (builder: PoolBuilder): unknown =>
       buildDeployment(builder.obj(), { ...context, workerFileHash: 'f' }).spec?.template.metadata?.annotations;
