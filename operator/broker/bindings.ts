@@ -43,7 +43,7 @@ export function resolveQueues(route: Route, bindings: readonly Binding[]): reado
 function matches(pattern: string, routingKey: string): boolean {
   if (pattern === '') return false;
   try {
-    return new RegExp(pattern, 'u').test(routingKey);
+    return new RegExp(pattern).test(routingKey);
   } catch {
     return false;
   }

@@ -159,12 +159,15 @@ async function shakeHands(
   const commands: Command[] = [];
   if (password !== undefined) commands.push(username === undefined ? ['auth', password] : ['auth', username, password]);
   if (options.selectsDatabase && db !== 0) commands.push(['select', db]);
-  // Only a courtesy to whoever reads CLIENT LIST: its refusal does not matter.
+  // A courtesy to whoever reads CLIENT LIST: that it is not permitted or not known does not matter.
   commands.push(['client', 'SETNAME', options.name]);
   const replies = await send(commands);
   for (const [index, reply] of replies.entries()) {
+    if (reply.kind === 'ok') continue;
     const name = commands[index]?.[0] ?? '';
-    if (reply.kind === 'error' && name !== 'client') throw replyFailure(endpoint, name.toUpperCase(), reply.error);
+    const failure = replyFailure(endpoint, name.toUpperCase(), reply.error);
+    const isCourtesy = name === 'client' && (failure.reason === 'NoPermission' || failure.reason === 'Unknown');
+    if (!isCourtesy) throw failure;
   }
 }
 

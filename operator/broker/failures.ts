@@ -47,6 +47,9 @@ const tlsCodes =
 export function connectionFailure(endpoint: Shown, err: unknown): BrokerError {
   if (err instanceof BrokerError) return err;
   if (isReplyError(err)) return replyFailure(endpoint, 'AUTH', err);
+  // A server without a connection left says so unasked and hangs up; ioredis quotes it.
+  const quoted = err instanceof Error ? /Last error: (.*)/.exec(err.message)?.[1] : undefined;
+  if (quoted !== undefined) return replyFailure(endpoint, 'the connection', new Error(quoted));
   const code = err instanceof Error && 'code' in err && typeof err.code === 'string' ? err.code : '';
   const text = err instanceof Error ? err.message : '';
   const broker = `broker ${endpoint.display}`;

@@ -13,6 +13,8 @@ import { invalidateChannel } from './keys.ts';
 /** Whether Redis announces changes, and if it does not, why, in words for the pool's status. */
 export type Tracking = { readonly kind: 'push' } | { readonly kind: 'poll'; readonly why: string };
 
+const subscriberName = 'muster-invalidations';
+
 /** An open session. */
 export interface Session {
   readonly tracking: Tracking;
@@ -47,8 +49,11 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   const closeAll = (): void => {
     for (const connection of connections) connection.close();
   };
+  let isOpening = true;
+  let refused: BrokerError | undefined;
+  const refusedNow = (): BrokerError | undefined => refused;
   const open = async (name: string, selectsDatabase: boolean): Promise<Connection> => {
-    const connection = await openConnection({
+    const connection: Connection = await openConnection({
       endpoint: options.endpoint,
       clock: options.clock,
       name,
@@ -58,6 +63,11 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       onSend: (commands) => options.series.sent(commands),
       onLost: (failure) => {
         if (lost !== undefined) return;
+        // The second connection may be refused while the first is good: then there is a session without it.
+        if (isOpening && name === subscriberName) {
+          refused = failure;
+          return;
+        }
         lost = failure;
         closeAll();
         options.onLost();
@@ -71,8 +81,10 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   let subscriber: Connection | undefined;
   let tracking: Tracking;
   try {
-    subscriber = await open('muster-invalidations', false);
+    subscriber = await open(subscriberName, false);
     await arm(reader, subscriber, options.onAnnounced);
+    const failure = refusedNow();
+    if (failure !== undefined) throw failure;
     tracking = { kind: 'push' };
   } catch (err) {
     subscriber?.close();
@@ -80,6 +92,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     if (lost !== undefined) throw lost;
     tracking = { kind: 'poll', why: refusal(err) };
   }
+  isOpening = false;
 
   return {
     tracking,
