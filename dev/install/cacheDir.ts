@@ -46,11 +46,11 @@ export async function withLock<T>(path: string, work: () => Promise<T>, whileWai
   let said = false;
   for (const deadlineMs = Date.now() + 30 * 60_000; ;) {
     try {
-      const release = await lock(path, { realpath: false, stale: 30_000, update: 5_000 });
+      const release = await lock(path, { realpath: false, stale: 30_000, update: 5_000, onCompromised: ignoreLoss });
       try {
         return await work();
       } finally {
-        await release();
+        await release().catch(() => undefined);
       }
     } catch (err) {
       if (!isHeldElsewhere(err) || Date.now() > deadlineMs) throw err;
@@ -59,6 +59,11 @@ export async function withLock<T>(path: string, work: () => Promise<T>, whileWai
       await new Promise((resolve) => setTimeout(resolve, 500));
     }
   }
+}
+
+/** A laptop that slept lets the lock go stale. The work goes on: at worst it is done twice, and a rename puts it in place. */
+function ignoreLoss(): void {
+  // The library's own answer would be an uncaught error in the middle of a build.
 }
 
 function isHeldElsewhere(err: unknown): boolean {
