@@ -58,6 +58,6 @@ export interface StatusFacts {
   readonly routing: { readonly routesConfigMap: string; readonly conflicts: readonly string[] } | undefined;
   /** What workers say that they cannot do. */
   readonly workerProblems: readonly string[];
-  /** Pods whose worker runs and has not been heard of for too long. */
+  /** Pods whose worker runs and is not heard; those that start or end are sorted out by the facts about pods. */
   readonly silentPods: readonly string[];
 }

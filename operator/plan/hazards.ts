@@ -46,9 +46,10 @@ function visibilityHazard(spec: WorkerPoolSpec): WantedCondition | undefined {
   };
 }
 
-function workerHazard({ workerProblems, silentPods }: StatusFacts): WantedCondition | undefined {
+function workerHazard({ workerProblems, silentPods, pods }: StatusFacts): WantedCondition | undefined {
   const problems = [...new Set(workerProblems)].sort();
-  const silent = [...silentPods].sort();
+  // A worker that starts has not spoken yet, and one that ends speaks no more: neither is a hazard.
+  const silent = silentPods.filter((pod) => pods.settled.has(pod)).sort();
   const shown = silent.slice(0, 3).join(', ');
   const silence =
     silent.length === 0

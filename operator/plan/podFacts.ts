@@ -34,12 +34,16 @@ export interface PodFacts {
   readonly problem?: PodProblem;
   /** By pod name: whether its worker container runs now, so that it could be heard of. */
   readonly workerRunning: ReadonlyMap<string, boolean>;
+  /** Pods whose worker has run for a minute and is not being ended: silence of these means something. */
+  readonly settled: ReadonlySet<string>;
   /** After this many milliseconds the facts may differ although no pod has changed. */
   readonly nextCheckMs?: number;
 }
 
 /** For how long (ms) a container that runs again after an error is still taken for one that crashes. */
 const settleMs = 30_000;
+/** For how long (ms) a worker may be silent after its start: it imports the app, connects and beats for the first time. */
+const startMs = 60_000;
 
 const problemOrder: readonly PodProblemReason[] = [
   'ImagePullFailed',
@@ -72,6 +76,7 @@ const configReasons = new Set([
  */
 export function readPodFacts(pods: readonly PodView[], secrets: readonly string[], nowMs: number): PodFacts {
   const workerRunning = new Map<string, boolean>();
+  const settled = new Set<string>();
   const problems: PodProblem[] = [];
   let ready = 0;
   let starting = 0;
@@ -79,12 +84,14 @@ export function readPodFacts(pods: readonly PodView[], secrets: readonly string[
   let nextCheckMs: number | undefined;
   for (const pod of [...pods].sort(byName)) {
     const name = pod.metadata.name ?? '';
-    workerRunning.set(name, isWorkerRunning(pod));
+    const runningSince = workerStartedAtMs(pod);
+    workerRunning.set(name, runningSince !== undefined);
     if (pod.metadata.deletionTimestamp !== undefined) {
       terminating++;
       continue;
     }
     if (pod.status?.phase === 'Failed' || pod.status?.phase === 'Succeeded') continue;
+    if (runningSince !== undefined && nowMs - runningSince >= startMs) settled.add(name);
     const found = findProblem(pod, name, secrets, nowMs);
     if (found.problem !== undefined) problems.push(found.problem);
     if (found.settlesInMs !== undefined) nextCheckMs = Math.min(nextCheckMs ?? Infinity, found.settlesInMs);
@@ -98,6 +105,7 @@ export function readPodFacts(pods: readonly PodView[], secrets: readonly string[
     terminating,
     ...(problem === undefined ? {} : { problem }),
     workerRunning,
+    settled,
     ...(nextCheckMs === undefined ? {} : { nextCheckMs }),
   };
 }
@@ -110,9 +118,11 @@ function isReady(pod: PodView): boolean {
   return pod.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
 }
 
-function isWorkerRunning(pod: PodView): boolean {
+/** When the worker container that runs now was started; undefined when none runs. */
+function workerStartedAtMs(pod: PodView): number | undefined {
   const worker = pod.status?.containerStatuses?.find(({ name }) => name === workerContainer);
-  return worker?.state?.running !== undefined;
+  const running = worker?.state?.running;
+  return running === undefined ? undefined : Date.parse(running.startedAt ?? '');
 }
 
 interface Found {

@@ -49,11 +49,18 @@ describe('readPodFacts', () => {
         ['d', true],
         ['e', false],
       ]),
+      settled: new Set(['a']),
     });
   });
 
   it('finds nothing where there is no pod', () => {
-    expect(facts()).to.deep.equal({ ready: 0, starting: 0, terminating: 0, workerRunning: new Map() });
+    expect(facts()).to.deep.equal({
+      ready: 0,
+      starting: 0,
+      terminating: 0,
+      workerRunning: new Map(),
+      settled: new Set(),
+    });
   });
 
   const cause = 'rpc error: code = NotFound desc = failed to pull shop:1: not found';
@@ -162,6 +169,13 @@ describe('readPodFacts', () => {
     expect(facts(again(31)))
       .to.include({ ready: 1, starting: 0 })
       .and.not.have.property('nextCheckMs');
+  });
+
+  it('takes a worker for settled when it has run for a minute', () => {
+    const since = (secondsAgo: number): PodView =>
+      pod('p', { conditions: isReady, containerStatuses: [container({ running: { startedAt: at(secondsAgo) } })] });
+    expect([...facts(since(59)).settled]).to.deep.equal([]);
+    expect([...facts(since(60)).settled]).to.deep.equal(['p']);
   });
 
   it('shows the worst problem, of the first pod by name, in whatever order the pods come', () => {
