@@ -6,15 +6,10 @@ import { createInformer, type Informer, type InformerChange } from '../../operat
 import type { ReflectorLimits } from '../../operator/kube/reflector.ts';
 import { resources, type RawConfigMap } from '../../operator/kube/types.ts';
 import { systemClock } from '../../operator/runtime/clock.ts';
-import {
-  applyConfigMap,
-  deleteConfigMap,
-  silentLog,
-  startApiServer,
-  type TestApiServer,
-} from '../support/apiServer.ts';
+import { applyConfigMap, deleteConfigMap, startApiServer, type TestApiServer } from '../support/apiServer.ts';
 import { eventually } from '../support/eventually.ts';
 import { isList, isWatch, startFaultProxy, statusBody, type FaultProxy } from '../support/faultProxy.ts';
+import { silentLog } from '../support/silentLog.ts';
 
 /** Short, so that no test waits; `shortWatchMs` 0 where the test is not about it. */
 const limits: Partial<ReflectorLimits> = { baseMs: 5, maxMs: 40, shortWatchMs: 0, inactivityMs: 30_000 };

@@ -6,9 +6,10 @@ import { expect } from 'chai';
 import { createLeaderElection, type LeaderElection, type LeaderElectionOptions } from '../../operator/kube/lease.ts';
 import { resources, type RawLease } from '../../operator/kube/types.ts';
 import { systemClock, type Clock } from '../../operator/runtime/clock.ts';
-import { silentLog, startApiServer, type TestApiServer } from '../support/apiServer.ts';
+import { startApiServer, type TestApiServer } from '../support/apiServer.ts';
 import { eventually } from '../support/eventually.ts';
 import { startFaultProxy, type FaultProxy } from '../support/faultProxy.ts';
+import { silentLog } from '../support/silentLog.ts';
 
 /** When something happened to whom, monotonic milliseconds. */
 interface Entry {

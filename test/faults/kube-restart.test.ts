@@ -8,12 +8,12 @@ import { systemClock } from '../../operator/runtime/clock.ts';
 import {
   applyConfigMap,
   deleteConfigMap,
-  silentLog,
   startApiServer,
   untilWritable,
   type TestApiServer,
 } from '../support/apiServer.ts';
 import { eventually } from '../support/eventually.ts';
+import { silentLog } from '../support/silentLog.ts';
 
 describe('client and informer, while the control plane dies and comes back', () => {
   let api: TestApiServer;

@@ -3,7 +3,8 @@
 import { createLeaderElection } from '../../operator/kube/lease.ts';
 import { loadKubeConfig } from '../../operator/kube/kubeconfig.ts';
 import { systemClock } from '../../operator/runtime/clock.ts';
-import { connectTo, silentLog } from '../support/apiServer.ts';
+import { connectTo } from '../support/apiServer.ts';
+import { silentLog } from '../support/silentLog.ts';
 
 const [path, namespace = '', name = '', identity = ''] = process.argv.slice(2);
 const { client, metrics } = connectTo(loadKubeConfig({ path }));

@@ -12,8 +12,8 @@ import { createKubeMetrics, type KubeMetrics } from '../../operator/kube/metrics
 import { createTransport, type TransportOptions } from '../../operator/kube/transport.ts';
 import { resources, type RawConfigMap } from '../../operator/kube/types.ts';
 import { systemClock } from '../../operator/runtime/clock.ts';
-import type { Logger } from '../../operator/runtime/log.ts';
 import { eventually } from './eventually.ts';
+import { silentLog } from './silentLog.ts';
 
 /** A client with what it was built from. */
 export interface TestClient {
@@ -34,15 +34,6 @@ export interface TestApiServer extends TestClient {
   /** Another client, closed by `stop`. */
   connect(kubeConfig: KubeConfig, options?: Partial<TransportOptions>): TestClient;
 }
-
-/** A logger that says nothing: faults are what these tests are made of. */
-export const silentLog: Logger = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => silentLog,
-};
 
 /** Builds a client. Waits between retries are short: a test is about what happens, not how long it takes. */
 export function connectTo(kubeConfig: KubeConfig, options: Partial<TransportOptions> = {}): TestClient {
