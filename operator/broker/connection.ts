@@ -76,10 +76,20 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
   });
   redis.on('end', () => end(connectionFailure(endpoint, lastError)));
 
+  const timedOut = (): BrokerError => {
+    // A server that speaks no TLS waits for the rest of what it takes for a command.
+    const socket = (redis as { stream?: { connecting?: boolean } }).stream;
+    const inHandshake =
+      endpoint.redis.tls !== undefined && redis.status === 'connecting' && socket?.connecting === false;
+    return inHandshake
+      ? connectionFailure(endpoint, Object.assign(new Error(), { code: 'ERR_TLS_HANDSHAKE_TIMEOUT' }))
+      : timeoutFailure(endpoint, timeoutMs);
+  };
+
   /** Waits for an answer, and takes silence as the end of the connection: a half-open socket never reports itself. */
   const answered = <T>(work: Promise<T>): Promise<T> =>
     new Promise((resolve, reject) => {
-      const timer = clock.setTimer(timeoutMs, () => end(timeoutFailure(endpoint, timeoutMs)));
+      const timer = clock.setTimer(timeoutMs, () => end(timedOut()));
       const done = (): void => {
         timer.cancel();
         waiting.delete(fail);
@@ -178,7 +188,8 @@ function redisOptions({ endpoint, timeoutMs }: ConnectionOptions): Omit<RedisOpt
     port,
     protocol: 2,
     lazyConnect: true,
-    connectTimeout: timeoutMs,
+    // Ours is the one that counts: it knows what was being waited for.
+    connectTimeout: 2 * timeoutMs,
     // A NAT or a firewall that forgets an idle connection is noticed by the kernel even between two reads.
     keepAlive: 15_000,
     retryStrategy: () => null,

@@ -140,8 +140,8 @@ export function createSampler(
       },
       { ...chosen, check: full },
     );
-    if (full) await session.checkSubscriber();
     if (!result.announces) throw new LostAnnouncements('the broker stopped announcing changes');
+    if (full) await session.checkSubscriber();
     const different = board.absorb(chosen, result, startMs);
     const { tracking } = session;
     setState(
