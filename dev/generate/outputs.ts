@@ -13,7 +13,10 @@ export interface Output {
 export const outputs: readonly Output[] = [
   { path: 'crds/muster.dev_workerpools.yaml', render: renderCustomResourceDefinition },
   // Helm reads nothing from outside a chart, so the chart carries a copy.
-  { path: 'charts/muster/charts/muster-crds/files/muster.dev_workerpools.yaml', render: renderCustomResourceDefinition },
+  {
+    path: 'charts/muster/charts/muster-crds/files/muster.dev_workerpools.yaml',
+    render: renderCustomResourceDefinition,
+  },
   { path: 'docs/reference/workerpool.md', render: renderReferencePage },
 ];
 
