@@ -44,7 +44,7 @@ export interface Board {
 interface Entry extends QueueLists {
   readonly pace: Pace;
   ready: ReadyReading | undefined;
-  shown: TimedReading;
+  shown: Omit<TimedReading, 'isCurrent'>;
 }
 
 const notReadYet = 'not read yet';
@@ -90,8 +90,12 @@ export function createBoard(endpoint: BrokerEndpoint, restMs: number): Board {
       dirty.delete(entry);
       for (const key of entry.keys) entryOfKey.delete(key);
     },
-    reading: (name) =>
-      entries.get(name)?.shown ?? { at: -Infinity, value: { kind: 'unknown', why: `queue ${name} is not read` } },
+    reading(name) {
+      const entry = entries.get(name);
+      const unread = { at: -Infinity, value: { kind: 'unknown', why: `queue ${name} is not read` } } as const;
+      if (entry === undefined) return { ...unread, isCurrent: false };
+      return { ...entry.shown, isCurrent: !entry.pace.dirty && !heldPace.dirty };
+    },
     announced(keys, nowMs) {
       const others: string[] = [];
       for (const key of keys) {

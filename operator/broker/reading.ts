@@ -21,6 +21,11 @@ export interface TimedReading {
   /** When it was read, on the clock's monotonic time. Nothing changed since, as far as the broker announces changes. */
   readonly at: number;
   readonly value: QueueReading;
+  /**
+   * False when Redis has said since that the queue (or what workers hold) changed, and it was not read again yet: then
+   * what workers say may be newer than this, and a task that moved between the two would be seen in both.
+   */
+  readonly isCurrent: boolean;
 }
 
 /** How the broker is. */

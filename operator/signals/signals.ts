@@ -30,6 +30,8 @@ export interface Activity {
 export interface PoolSample {
   readonly ackMode: 'Early' | 'Late';
   readonly queues: readonly QueueSample[];
+  /** False when the queues have changed since they were read: then what workers say is newer. */
+  readonly isCurrent: boolean;
   readonly activity: Known<Activity>;
 }
 
@@ -63,10 +65,7 @@ export function signals(sample: PoolSample, memory: SignalMemory, nowMs: number)
   const unacked = sumQueues(sample.queues, (queue) => queue.unacked);
   const running = mapKnown(sample.activity, (activity) => activity.running);
   const held = heldOf(sample.ackMode, unacked.total, running);
-  const executingOutsideUnacked = sample.ackMode === 'Early' && running.kind === 'ok' ? running.value : 0;
-  // A heartbeat may be ahead of the queue reading (a task acknowledged late, a redelivery): the larger one is true.
-  const inWorkers = Math.max(unacked.atLeast + executingOutsideUnacked, sumActivity(sample.activity));
-  const outstandingAtLeast = ready.atLeast + inWorkers;
+  const outstandingAtLeast = countOutstanding(sample, ready.atLeast + unacked.atLeast, running);
   const empty = outstandingAtLeast > 0 ? known(false) : provenEmpty(sample.activity, ready.total, unacked.total);
   const emptySinceMs = empty.kind === 'ok' && empty.value ? (memory.emptySinceMs ?? nowMs) : undefined;
   return {
@@ -77,6 +76,17 @@ export function signals(sample: PoolSample, memory: SignalMemory, nowMs: number)
     emptyForMs: mapKnown(empty, () => (emptySinceMs === undefined ? 0 : nowMs - emptySinceMs)),
     memory: emptySinceMs === undefined ? {} : { emptySinceMs },
   };
+}
+
+/**
+ * The least number of tasks that there are. The broker and the workers are read at different moments, so a task may be
+ * in both readings: it is added up only when the broker's is current, and then only what its keys cannot hold.
+ * @param inBroker waiting and unacknowledged, as far as known
+ */
+function countOutstanding(sample: PoolSample, inBroker: number, running: Known<number>): number {
+  const inWorkers = sumActivity(sample.activity);
+  const isOutside = sample.ackMode === 'Early' && sample.isCurrent && running.kind === 'ok';
+  return Math.max(isOutside ? inBroker + running.value : inBroker, inWorkers);
 }
 
 /** The sum over all queues when each is known, and the sum over those that are. */

@@ -75,7 +75,12 @@ export async function gather(
   return {
     pool,
     broker,
-    sample: { ackMode: pool.spec.ackMode, queues: gatherQueues(deps, pool, broker), activity: activity.known },
+    sample: {
+      ackMode: pool.spec.ackMode,
+      queues: gatherQueues(deps, pool, broker),
+      isCurrent: isCurrent(pool, broker),
+      activity: activity.known,
+    },
     readAtMs: newestReadingMs(pool, broker) ?? deps.clock.monotonicMs(),
     silentPods: activity.silentPods,
     workerProblems: activity.problems,
@@ -128,6 +133,11 @@ function gatherQueues(deps: GatherDeps, pool: WorkerPool, broker: ObservedBroker
 
 function unread(name: string, why: string): QueueSample {
   return { name, ready: unknown(why), unacked: unknown(why) };
+}
+
+/** Whether the readings of all queues hold what the broker holds now, as far as it announces changes. */
+function isCurrent({ spec }: WorkerPool, broker: ObservedBroker): boolean {
+  return broker.kind === 'ok' && spec.queues.every(({ name }) => broker.sampler.reading(name).isCurrent);
 }
 
 function newestReadingMs(pool: WorkerPool, broker: ObservedBroker): number | undefined {

@@ -52,7 +52,7 @@ describe('createBoard', () => {
     const chosen = board.choose(10_000, false, 0);
     expect(chosen.queues.map(({ name }) => name)).to.deep.equal(['a']);
     expect(board.absorb(chosen, answer(chosen, 3), 10_000)).to.deep.equal(['a']);
-    expect(board.reading('a')).to.deep.equal({ at: 10_000, value: { kind: 'ok', ready: 3, held: 0 } });
+    expect(board.reading('a')).to.deep.equal({ at: 10_000, isCurrent: true, value: { kind: 'ok', ready: 3, held: 0 } });
   });
 
   it('wakes for a priority list too', () => {

@@ -20,43 +20,59 @@ describe('signals', () => {
     { sample: PoolSample; wantAtLeast: number; wantHeld: number | 'unknown'; wantEmpty: 'yes' | 'no' | 'unknown' }
   > = {
     'an empty queue with an idle worker is empty': {
-      sample: { ackMode: 'Early', queues: [queue('a', 0, 0)], activity: idle },
+      sample: { isCurrent: true, ackMode: 'Early', queues: [queue('a', 0, 0)], activity: idle },
       wantAtLeast: 0,
       wantHeld: 0,
       wantEmpty: 'yes',
     },
     'the queue reads 0 while one worker runs two and has prefetched eight (early ack)': {
-      sample: { ackMode: 'Early', queues: [queue('a', 0, 8)], activity: known({ running: 2, waitingInWorkers: 8 }) },
+      sample: {
+        isCurrent: true,
+        ackMode: 'Early',
+        queues: [queue('a', 0, 8)],
+        activity: known({ running: 2, waitingInWorkers: 8 }),
+      },
       wantAtLeast: 10,
       wantHeld: 8,
       wantEmpty: 'no',
     },
     'late ack keeps the running ones in unacked, so they are counted once': {
-      sample: { ackMode: 'Late', queues: [queue('a', 22, 8)], activity: known({ running: 2, waitingInWorkers: 6 }) },
+      sample: {
+        isCurrent: true,
+        ackMode: 'Late',
+        queues: [queue('a', 22, 8)],
+        activity: known({ running: 2, waitingInWorkers: 6 }),
+      },
       wantAtLeast: 30,
       wantHeld: 6,
       wantEmpty: 'no',
     },
     'a task acknowledged early runs in no key of the broker: only the worker knows': {
-      sample: { ackMode: 'Early', queues: [queue('a', 0, 0)], activity: known({ running: 1, waitingInWorkers: 0 }) },
+      sample: {
+        isCurrent: true,
+        ackMode: 'Early',
+        queues: [queue('a', 0, 0)],
+        activity: known({ running: 1, waitingInWorkers: 0 }),
+      },
       wantAtLeast: 1,
       wantHeld: 0,
       wantEmpty: 'no',
     },
     'orphans left in unacked by a dead worker count although no worker holds them': {
-      sample: { ackMode: 'Early', queues: [queue('a', 0, 5)], activity: idle },
+      sample: { isCurrent: true, ackMode: 'Early', queues: [queue('a', 0, 5)], activity: idle },
       wantAtLeast: 5,
       wantHeld: 5,
       wantEmpty: 'no',
     },
     'a silent worker makes emptiness unknown, not true': {
-      sample: { ackMode: 'Early', queues: [queue('a', 0, 0)], activity: unknown('pod x is silent') },
+      sample: { isCurrent: true, ackMode: 'Early', queues: [queue('a', 0, 0)], activity: unknown('pod x is silent') },
       wantAtLeast: 0,
       wantHeld: 0,
       wantEmpty: 'unknown',
     },
     'an unread queue makes emptiness unknown and adds nothing': {
       sample: {
+        isCurrent: true,
         ackMode: 'Early',
         queues: [queue('a', 3, 0), unread('b', 'not read yet')],
         activity: idle,
@@ -65,8 +81,20 @@ describe('signals', () => {
       wantHeld: 'unknown',
       wantEmpty: 'no',
     },
+    'a task that workers took after the queue was read is not counted twice': {
+      sample: {
+        isCurrent: false,
+        ackMode: 'Early',
+        queues: [queue('a', 10, 0)],
+        activity: known({ running: 2, waitingInWorkers: 8 }),
+      },
+      wantAtLeast: 10,
+      wantHeld: 0,
+      wantEmpty: 'no',
+    },
     'unacked that could not be read makes emptiness unknown, though the queue itself was read': {
       sample: {
+        isCurrent: true,
         ackMode: 'Late',
         queues: [{ name: 'a', ready: known(0), unacked: unknown('too many to count') }],
         activity: idle,
@@ -76,7 +104,7 @@ describe('signals', () => {
       wantEmpty: 'unknown',
     },
     'with the broker down nothing is known': {
-      sample: { ackMode: 'Late', queues: [unread('a', 'broker is down')], activity: idle },
+      sample: { isCurrent: true, ackMode: 'Late', queues: [unread('a', 'broker is down')], activity: idle },
       wantAtLeast: 0,
       wantHeld: 'unknown',
       wantEmpty: 'unknown',
@@ -94,7 +122,7 @@ describe('signals', () => {
   }
 
   it('counts how long the pool has been empty, and starts anew after a task or a gap in the readings', () => {
-    const empty: PoolSample = { ackMode: 'Early', queues: [queue('a', 0, 0)], activity: idle };
+    const empty: PoolSample = { isCurrent: true, ackMode: 'Early', queues: [queue('a', 0, 0)], activity: idle };
     const first = signals(empty, {}, 1000);
     const later = signals(empty, first.memory, 31_000);
     expect(later.emptyForMs).to.deep.equal(known(30_000));
