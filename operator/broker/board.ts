@@ -6,13 +6,22 @@ import type { BrokerEndpoint } from './endpoint.ts';
 import type { HeldReading } from './held.ts';
 import { queueKeys, unackedKey } from './keys.ts';
 import { markChanged, markSent, markStale, markTick, newPace, type Pace } from './pace.ts';
-import type { QueueLists, ReadResult, ReadyReading } from './read.ts';
+import type { QueueLists, ReadyReading } from './read.ts';
 import { sameReading, type QueueReading, type TimedReading } from './reading.ts';
 
 /** What a read is about to ask. */
 export interface Chosen {
   readonly queues: readonly QueueLists[];
+  /** Whether to count the held messages anew. */
   readonly held: boolean;
+}
+
+/** What a read brought. */
+export interface Brought {
+  /** In the order of the queues chosen. */
+  readonly ready: readonly ReadyReading[];
+  /** Absent while the count of held messages is not complete. */
+  readonly held?: HeldReading;
 }
 
 /** The memory of one sampler. */
@@ -31,12 +40,12 @@ export interface Board {
   heldStale(): void;
   /** A tick: what changed is due; with `all`, everything is. */
   tick(all: boolean): void;
-  /** When the next read is due; Infinity when nothing is. `heldRestMs`: before it the held hash is not read. */
-  nextDueMs(heldRestMs: number): number;
-  /** Chooses what to read now and marks it as sent. */
-  choose(nowMs: number, full: boolean, heldRestMs: number): Chosen;
+  /** When the next read is due; Infinity when nothing is. `countRestMs`: before it no count of held messages begins. */
+  nextDueMs(countRestMs: number): number;
+  /** Chooses what to read now and marks it as sent. `mayCount`: whether a count of held messages may begin. */
+  choose(nowMs: number, full: boolean, mayCount: boolean): Chosen;
   /** Takes in what a read brought; gives the queues whose reading changed. */
-  absorb(chosen: Chosen, result: ReadResult, atMs: number): string[];
+  absorb(chosen: Chosen, brought: Brought, atMs: number): string[];
   /** Nothing is known any more. */
   fail(why: string, atMs: number): void;
 }
@@ -119,16 +128,16 @@ export function createBoard(endpoint: BrokerEndpoint, restMs: number): Board {
       for (const entry of dirty) markTick(entry.pace);
       markTick(heldPace);
     },
-    nextDueMs(heldRestMs) {
-      let dueMs = heldPace.dirty ? Math.max(heldPace.dueMs, heldRestMs) : Infinity;
+    nextDueMs(countRestMs) {
+      let dueMs = heldPace.dirty ? Math.max(heldPace.dueMs, countRestMs) : Infinity;
       for (const entry of dirty) dueMs = Math.min(dueMs, entry.pace.dueMs);
       return dueMs;
     },
-    choose(nowMs, full, heldRestMs) {
+    choose(nowMs, full, mayCount) {
       const queues = full ? [...entries.values()] : [...dirty].filter((entry) => entry.pace.dueMs <= nowMs);
       // Whenever something is read, held messages that changed are read with it: a task that left its list must not
       // be missing from both numbers.
-      const withHeld = full || (heldPace.dirty && nowMs >= heldRestMs);
+      const withHeld = mayCount && (full || heldPace.dirty);
       for (const entry of queues) {
         markSent(entry.pace, nowMs);
         dirty.delete(entry);
@@ -136,21 +145,21 @@ export function createBoard(endpoint: BrokerEndpoint, restMs: number): Board {
       if (withHeld) markSent(heldPace, nowMs);
       return { queues, held: withHeld };
     },
-    absorb(chosen, result, atMs) {
+    absorb(chosen, brought, atMs) {
       failed = undefined;
       const fresh = new Set<Entry>();
       chosen.queues.forEach(({ name }, index) => {
         const entry = entries.get(name);
-        const ready = result.ready[index];
+        const ready = brought.ready[index];
         if (entry === undefined || ready === undefined) return; // removed while it was read
         entry.ready = ready;
         fresh.add(entry);
         // A key that may not be read is not tracked either: nothing will announce that it may be read now.
         if (ready.kind === 'unknown' && ready.retry) stale(entry);
       });
-      if (result.held !== undefined) held = result.held;
+      if (brought.held !== undefined) held = brought.held;
       const different: string[] = [];
-      for (const entry of result.held === undefined ? fresh : entries.values()) {
+      for (const entry of brought.held === undefined ? fresh : entries.values()) {
         const value = readingOf(entry, held);
         if (!sameReading(entry.shown.value, value)) {
           different.push(entry.name);

@@ -36,120 +36,149 @@ export const heldLimits: HeldLimits = {
   chunkBytes: 1_000_000,
 };
 
-/** Counts held messages over one session. */
-export interface HeldReader {
-  /** The command that begins a count, to be sent along with others. */
-  begin(): Command;
-  /** Finishes the count that the answer begins, with more round trips where the hash is large. */
-  finish(reply: Reply, send: Send): Promise<HeldReading>;
+/**
+ * Counts held messages over one session, in steps of one round trip, so that a long count never holds up the reading of
+ * a queue: whoever drives it may send other commands along with each step.
+ *
+ *   begin ─► chunk ─► chunk … ─► tables of exchanges not known yet ─► done
+ */
+export interface HeldCounter {
+  /** Starts over. */
+  begin(): void;
+  /** The commands of the next step; empty when no count is under way. */
+  commands(): readonly Command[];
+  /** Takes the answers to those commands; gives the count when it is complete. */
+  take(replies: readonly Reply[]): HeldReading | undefined;
   /** Forgets what is known of bindings: all, or those under one key. Gives whether something was forgotten. */
   forgetBindings(key?: string): boolean;
 }
 
-type Send = (commands: readonly Command[]) => Promise<readonly Reply[]>;
-type Counts = Map<string, { route: Route; count: number }>;
+/** What the next step asks for. */
+type Step =
+  | { readonly kind: 'script'; readonly cursor: string }
+  | { readonly kind: 'size' }
+  | { readonly kind: 'scan'; readonly cursor: string }
+  | { readonly kind: 'tables'; readonly keys: readonly string[] };
 
-/** Builds the reader of one session. */
-export function createHeldReader(endpoint: BrokerEndpoint, limits: HeldLimits = heldLimits): HeldReader {
+/** Builds the counter of one session. */
+export function createHeldCounter(endpoint: BrokerEndpoint, limits: HeldLimits = heldLimits): HeldCounter {
   const key = unackedKey(endpoint);
-  /** Tables of exchanges by key. */
+  /** Bindings of exchanges, by key. */
   const tables = new Map<string, readonly Binding[]>();
-  let scriptRefused = false;
+  let isScriptRefused = false;
+  let step: Step | undefined;
+  let routes = new Map<string, { route: Route; messages: number }>();
+  /** Tags seen by the scan from here, which may meet an entry twice. */
+  let seen = new Set<string>();
 
-  const script = (cursor: string): Command => [
-    'eval',
-    heldScript,
-    1,
-    key,
-    cursor,
-    limits.chunkEntries,
-    limits.chunkBytes,
-    limits.maxEntries,
-  ];
+  const count = (route: Route, messages: number): void => {
+    const id = JSON.stringify([route.exchange, route.routingKey]);
+    const entry = routes.get(id);
+    if (entry === undefined) routes.set(id, { route, messages });
+    else entry.messages += messages;
+  };
 
-  const countByScript = async (first: unknown, send: Send): Promise<Counts | string> => {
-    const counts: Counts = new Map();
-    for (let page = first; ;) {
-      if (!Array.isArray(page)) return `the count of ${key} gave no list`;
-      const [cursor, size, strange, ...rows] = page as [string, number, number, ...unknown[]];
-      if (size > limits.maxEntries) return tooMany(key, size, limits.maxEntries);
-      if (strange > 0) return notMessages(key, strange);
-      for (let i = 0; i + 2 < rows.length; i += 3) {
-        const route = decodeRoute(String(rows[i]), String(rows[i + 1]));
-        if (route === undefined) return notMessages(key, 1);
-        add(counts, route, Number(rows[i + 2]));
-      }
-      if (cursor === '0') return counts;
-      const [next] = await send([script(cursor)]);
-      if (next?.kind !== 'ok') return unreadable(key, next?.error);
-      page = next.value;
+  const takeChunk = (page: unknown): string | undefined => {
+    const [cursor, size, strange, ...rows] = page as [string, number, number, ...unknown[]];
+    if (size > limits.maxEntries) return tooMany(key, size, limits.maxEntries);
+    if (strange > 0) return notMessages(key, strange);
+    for (let i = 0; i + 2 < rows.length; i += 3) {
+      const route = decodeRoute(String(rows[i]), String(rows[i + 1]));
+      if (route === undefined) return notMessages(key, 1);
+      count(route, Number(rows[i + 2]));
     }
+    step = cursor === '0' ? missingTables() : { kind: 'script', cursor };
+    return undefined;
   };
 
-  const countByScan = async (size: number, send: Send): Promise<Counts | string> => {
+  const takePage = (reply: unknown): string | undefined => {
+    const [cursor, page] = reply as [string, string[]];
+    for (let i = 0; i + 1 < page.length; i += 2) {
+      const tag = page[i] ?? '';
+      if (seen.has(tag)) continue;
+      seen.add(tag);
+      const route = parseTail(page[i + 1] ?? '');
+      if (route === undefined) return notMessages(key, 1);
+      count(route, 1);
+    }
+    if (seen.size > limits.maxScannedEntries) return tooMany(key, seen.size, limits.maxScannedEntries);
+    step = cursor === '0' ? missingTables() : { kind: 'scan', cursor };
+    return undefined;
+  };
+
+  const takeSize = (size: number): string | undefined => {
     if (size > limits.maxScannedEntries) return tooMany(key, size, limits.maxScannedEntries);
-    const counts: Counts = new Map();
-    const seen = new Set<string>();
-    let cursor = '0';
-    do {
-      const [reply] = await send([['hscan', key, cursor, 'COUNT', 100]]);
-      if (reply?.kind !== 'ok') return unreadable(key, reply?.error);
-      const [next, page] = reply.value as [string, string[]];
-      for (let i = 0; i + 1 < page.length; i += 2) {
-        const tag = page[i] ?? '';
-        if (seen.has(tag)) continue;
-        seen.add(tag);
-        const route = parseTail(page[i + 1] ?? '');
-        if (route === undefined) return notMessages(key, 1);
-        add(counts, route, 1);
-      }
-      if (seen.size > limits.maxScannedEntries) return tooMany(key, seen.size, limits.maxScannedEntries);
-      cursor = next;
-    } while (cursor !== '0');
-    return counts;
+    step = size === 0 ? undefined : { kind: 'scan', cursor: '0' };
+    return undefined;
   };
 
-  /** Fetches the tables of exchanges that are not known yet, in one round trip. Gives what prevents it. */
-  const learnBindings = async (counts: Counts, send: Send): Promise<string | undefined> => {
+  const missingTables = (): Step | undefined => {
     const missing = new Set<string>();
-    for (const { route } of counts.values()) {
+    for (const { route } of routes.values()) {
       const table = bindingKey(endpoint, route.exchange);
       if (route.exchange !== '' && !tables.has(table)) missing.add(table);
     }
-    const keys = [...missing];
-    const replies = await send(keys.map((table): Command => ['smembers', table]));
+    return missing.size === 0 ? undefined : { kind: 'tables', keys: [...missing] };
+  };
+
+  const takeTables = (keys: readonly string[], replies: readonly Reply[]): string | undefined => {
     for (const [index, table] of keys.entries()) {
       const reply = replies[index];
       if (reply?.kind !== 'ok') return unreadable(table, reply?.error);
       tables.set(table, parseBindings(reply.value as string[]));
     }
+    step = undefined;
     return undefined;
   };
 
-  const count = async (reply: Reply, send: Send): Promise<Counts | string> => {
-    if (!scriptRefused) {
-      if (reply.kind === 'ok') return countByScript(reply.value, send);
-      if (reply.error.message.includes('WRONGTYPE')) return wrongType(key);
-      scriptRefused = true;
-      [reply] = (await send([['hlen', key]])) as [Reply];
+  /** Takes one step's answers; gives the sentence that says why the count cannot go on. */
+  const advance = (current: Step, replies: readonly Reply[]): string | undefined => {
+    if (current.kind === 'tables') return takeTables(current.keys, replies);
+    const [reply] = replies;
+    if (reply?.kind !== 'ok') {
+      const isRefusal = current.kind === 'script' && !(reply?.error.message.includes('WRONGTYPE') ?? false);
+      if (!isRefusal || isScriptRefused) return unreadable(key, reply?.error);
+      isScriptRefused = true;
+      step = { kind: 'size' };
+      return undefined;
     }
-    if (reply.kind === 'error') return unreadable(key, reply.error);
-    return countByScan(Number(reply.value), send);
+    if (current.kind === 'script') return takeChunk(reply.value);
+    return current.kind === 'size' ? takeSize(Number(reply.value)) : takePage(reply.value);
+  };
+
+  const isDone = (): boolean => step === undefined;
+
+  const byQueue = (): ReadonlyMap<string, number> => {
+    const held = new Map<string, number>();
+    for (const { route, messages } of routes.values()) {
+      const table = tables.get(bindingKey(endpoint, route.exchange)) ?? [];
+      for (const queue of resolveQueues(route, table)) held.set(queue, (held.get(queue) ?? 0) + messages);
+    }
+    return held;
   };
 
   return {
-    begin: () => (scriptRefused ? ['hlen', key] : script('0')),
-    async finish(reply, send) {
-      const counts = await count(reply, send);
-      if (typeof counts === 'string') return { kind: 'unknown', why: counts };
-      const problem = await learnBindings(counts, send);
-      if (problem !== undefined) return { kind: 'unknown', why: problem };
-      const byQueue = new Map<string, number>();
-      for (const { route, count: messages } of counts.values()) {
-        const table = tables.get(bindingKey(endpoint, route.exchange)) ?? [];
-        for (const queue of resolveQueues(route, table)) byQueue.set(queue, (byQueue.get(queue) ?? 0) + messages);
+    begin() {
+      routes = new Map();
+      seen = new Set();
+      step = isScriptRefused ? { kind: 'size' } : { kind: 'script', cursor: '0' };
+    },
+    commands() {
+      if (step === undefined) return [];
+      if (step.kind === 'size') return [['hlen', key]];
+      if (step.kind === 'scan') return [['hscan', key, step.cursor, 'COUNT', 100]];
+      if (step.kind === 'tables') return step.keys.map((table): Command => ['smembers', table]);
+      const { chunkEntries, chunkBytes, maxEntries } = limits;
+      return [['eval', heldScript, 1, key, step.cursor, chunkEntries, chunkBytes, maxEntries]];
+    },
+    take(replies) {
+      if (step === undefined) return undefined;
+      const problem = advance(step, replies);
+      if (problem !== undefined) {
+        step = undefined;
+        return { kind: 'unknown', why: problem };
       }
-      return { kind: 'ok', byQueue };
+      return isDone() ? { kind: 'ok', byQueue: byQueue() } : undefined;
     },
     forgetBindings(table) {
       if (table !== undefined) return tables.delete(table);
@@ -158,13 +187,6 @@ export function createHeldReader(endpoint: BrokerEndpoint, limits: HeldLimits = 
       return had;
     },
   };
-}
-
-function add(counts: Counts, route: Route, messages: number): void {
-  const id = JSON.stringify([route.exchange, route.routingKey]);
-  const entry = counts.get(id);
-  if (entry === undefined) counts.set(id, { route, count: messages });
-  else entry.count += messages;
 }
 
 function tooMany(key: string, size: number, most: number): string {

@@ -7,7 +7,6 @@
 import type { Command, Reply } from './connection.ts';
 import type { BrokerEndpoint } from './endpoint.ts';
 import { BrokerError, readOnlyFailure, replyFailure } from './failures.ts';
-import type { HeldReader, HeldReading } from './held.ts';
 import { separator } from './keys.ts';
 
 /** A queue and its lists. */
@@ -19,8 +18,8 @@ export interface QueueLists {
 /** What to read. */
 export interface ReadPlan {
   readonly queues: readonly QueueLists[];
-  /** Whether the hash of unacknowledged messages is read too. */
-  readonly held: boolean;
+  /** A step of the count of unacknowledged messages, to go along. */
+  readonly held: readonly Command[];
   /** Whether to check the broker itself: its role and, where it announces changes, that it still does. */
   readonly check: boolean;
 }
@@ -38,7 +37,8 @@ export type ReadyReading =
 export interface ReadResult {
   /** In the order of the plan's queues. */
   readonly ready: readonly ReadyReading[];
-  readonly held?: HeldReading;
+  /** The answers to the step of the count. */
+  readonly held: readonly Reply[];
   /** False when the broker has stopped announcing changes. */
   readonly announces: boolean;
 }
@@ -47,7 +47,6 @@ export interface ReadResult {
 export interface ReadContext {
   readonly endpoint: BrokerEndpoint;
   readonly tracking: 'push' | 'poll';
-  readonly held: HeldReader;
   send(commands: readonly Command[]): Promise<readonly Reply[]>;
 }
 
@@ -55,19 +54,16 @@ export interface ReadContext {
 export async function readBroker(context: ReadContext, plan: ReadPlan): Promise<ReadResult> {
   const commands: Command[] = [];
   for (const queue of plan.queues) for (const key of queue.keys) commands.push(['llen', key]);
-  const heldAt = plan.held ? commands.push(context.held.begin()) - 1 : -1;
+  const heldAt = commands.length;
+  commands.push(...plan.held);
   const roleAt = plan.check ? commands.push(['info', 'replication']) - 1 : -1;
   const trackingAt = plan.check && context.tracking === 'push' ? commands.push(['client', 'TRACKINGINFO']) - 1 : -1;
   const replies = await context.send(commands);
 
   const ready = readReady(context.endpoint, plan.queues, replies);
   if (isReadOnlyReplica(replies[roleAt])) throw readOnlyFailure(context.endpoint);
-  const heldReply = replies[heldAt];
-  return {
-    ready,
-    ...(heldReply === undefined ? {} : { held: await context.held.finish(heldReply, (more) => context.send(more)) }),
-    announces: stillAnnounces(replies[trackingAt]),
-  };
+  const held = replies.slice(heldAt, heldAt + plan.held.length);
+  return { ready, held, announces: stillAnnounces(replies[trackingAt]) };
 }
 
 function readReady(

@@ -15,7 +15,7 @@ import type { Logger } from '../runtime/log.ts';
 import { createBoard } from './board.ts';
 import type { BrokerEndpoint } from './endpoint.ts';
 import { BrokerError } from './failures.ts';
-import { createHeldReader, type HeldReader } from './held.ts';
+import { createHeldCounter, type HeldCounter } from './held.ts';
 import type { BrokerSeries } from './metrics.ts';
 import { readBroker } from './read.ts';
 import { sameState, type BrokerState, type TimedReading } from './reading.ts';
@@ -58,7 +58,7 @@ const retryTrackingMs = 60_000;
 const briefSessionMs = 2_000;
 const backoffMs = { first: 100, most: 5_000 };
 /** Urgent reads leave this between them, and more when they are large: about a tenth of a core at most. */
-const gapMs = { least: 5, perCommand: 0.05 };
+const gapMs = { least: 5, perQueue: 0.2 };
 
 /** Starts a sampler. */
 export function createSampler(
@@ -71,7 +71,7 @@ export function createSampler(
   const isStopped = (): boolean => stop.signal.aborted;
   const listeners: ((changed: readonly string[] | 'state') => void)[] = [];
   let state: BrokerState = { kind: 'connecting' };
-  let heldReader: HeldReader = createHeldReader(endpoint);
+  let counter: HeldCounter = createHeldCounter(endpoint);
   /** Attempts in a row that did not lead to a session of some length. */
   let failures = 0;
   let lastTickMs = -Infinity;
@@ -108,6 +108,7 @@ export function createSampler(
 
   const setFailed = (failure: BrokerError): void => {
     board.fail(failure.message, clock.monotonicMs());
+    counter = createHeldCounter(endpoint);
     setState({ kind: 'failed', reason: failure.reason, message: failure.message });
   };
 
@@ -115,51 +116,49 @@ export function createSampler(
     const nowMs = clock.monotonicMs();
     if (keys === 'all') {
       board.announcedAll(nowMs);
-      heldReader.forgetBindings();
+      counter.forgetBindings();
     } else {
-      for (const key of board.announced(keys, nowMs)) if (heldReader.forgetBindings(key)) board.heldStale();
+      for (const key of board.announced(keys, nowMs)) if (counter.forgetBindings(key)) board.heldStale();
     }
     wake();
   };
 
-  /** Reads once; gives how many commands that took. */
-  const readOnce = async (session: Session, full: boolean, heldRestMs: number): Promise<number> => {
+  /** One round trip: what is due, a step of the count of held messages, and with `full` everything. */
+  const readOnce = async (session: Session, full: boolean, mayCount: boolean): Promise<ReadCost> => {
     const startMs = clock.monotonicMs();
-    const chosen = board.choose(startMs, full, heldRestMs);
-    if (full) heldReader.forgetBindings();
-    let commands = 0;
+    const chosen = board.choose(startMs, full, mayCount);
+    if (full) counter.forgetBindings();
+    if (chosen.held) counter.begin();
+    const step = counter.commands();
+    const { kind } = session.tracking;
     const result = await readBroker(
-      {
-        endpoint,
-        tracking: session.tracking.kind,
-        held: heldReader,
-        send: (batch) => {
-          commands += batch.length;
-          return session.send(batch);
-        },
-      },
-      { ...chosen, check: full },
+      { endpoint, tracking: kind, send: (commands) => session.send(commands) },
+      { queues: chosen.queues, held: step, check: full },
     );
+    const tookMs = clock.monotonicMs() - startMs;
     if (!result.announces) throw new LostAnnouncements('the broker stopped announcing changes');
     if (full) await session.checkSubscriber();
-    const different = board.absorb(chosen, result, startMs);
-    const { tracking } = session;
+    const held = counter.take(result.held);
+    const different = board.absorb(chosen, { ready: result.ready, ...(held === undefined ? {} : { held }) }, startMs);
     setState(
-      tracking.kind === 'push'
+      session.tracking.kind === 'push'
         ? { kind: 'ok', tracking: 'push' }
-        : { kind: 'ok', tracking: 'poll', trackingWhy: tracking.why },
+        : { kind: 'ok', tracking: 'poll', trackingWhy: session.tracking.why },
     );
     if (different.length > 0) tell(different);
-    return commands;
+    return { queues: chosen.queues.length, countMs: step.length > 0 ? tookMs : 0 };
   };
 
   /** Reads for as long as the session lasts; returns when it should be replaced. */
   const runSession = async (session: Session): Promise<void> => {
     const sinceMs = clock.monotonicMs();
     let lastFullMs = -Infinity;
-    /** No urgent read is sent before this, and the held hash is not read before the other. */
+    /** Nothing urgent is read before this. */
     let restMs = -Infinity;
-    let heldRestMs = -Infinity;
+    /** No count of held messages begins before this; Infinity while one is under way. */
+    let countRestMs = -Infinity;
+    /** How long the steps of the present count took. */
+    let countMs = 0;
     while (!isStopped()) {
       const lost = session.lost();
       if (lost !== undefined) throw lost;
@@ -172,17 +171,24 @@ export function createSampler(
       }
       const full = nowMs - lastFullMs >= fullReadMs;
       if (full && session.tracking.kind === 'poll' && nowMs - sinceMs >= retryTrackingMs) return;
-      const dueMs = full ? nowMs : Math.max(board.nextDueMs(heldRestMs), restMs);
+      const isCounting = counter.commands().length > 0;
+      const wantedMs = isCounting ? nowMs : board.nextDueMs(countRestMs);
+      const dueMs = full ? nowMs : Math.max(wantedMs, restMs);
       if (dueMs > nowMs) {
         await pause(Math.min(dueMs, lastTickMs + tickMs, lastFullMs + fullReadMs) - nowMs);
         continue;
       }
       if (full) lastFullMs = nowMs;
       try {
-        const commands = await readOnce(session, full, heldRestMs);
+        const cost = await readOnce(session, full, !isCounting && (full || nowMs >= countRestMs));
         const endMs = clock.monotonicMs();
-        restMs = endMs + (full ? gapMs.least : Math.max(gapMs.least, gapMs.perCommand * commands));
-        heldRestMs = Math.max(heldRestMs, endMs + Math.min(fullReadMs, 9 * (endMs - nowMs)));
+        restMs = endMs + (full ? gapMs.least : Math.max(gapMs.least, gapMs.perQueue * cost.queues));
+        countMs += cost.countMs;
+        if (counter.commands().length > 0) countRestMs = Infinity;
+        else if (cost.countMs > 0) {
+          countRestMs = endMs + Math.min(fullReadMs, 9 * countMs);
+          countMs = 0;
+        }
       } catch (err) {
         if (!(err instanceof BrokerError) || err.reason === 'WrongPassword' || session.lost() !== undefined) throw err;
         // The connection stands and Redis refused: ask again over it, on the next tick.
@@ -209,7 +215,7 @@ export function createSampler(
     while (!isStopped()) {
       let session: Session | undefined;
       try {
-        heldReader = createHeldReader(endpoint);
+        counter = createHeldCounter(endpoint);
         session = await openSession({ ...options, signal: stop.signal, onAnnounced, onLost: () => wake() });
         await runSession(session);
       } catch (err) {
@@ -236,6 +242,13 @@ export function createSampler(
       await running;
     },
   };
+}
+
+interface ReadCost {
+  /** Queues that were read. */
+  readonly queues: number;
+  /** How long a step of the count took; 0 when there was none. */
+  readonly countMs: number;
 }
 
 /** Redis says that it does not announce changes any more, though both connections stand. */

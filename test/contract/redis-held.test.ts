@@ -3,26 +3,27 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import type { Redis } from 'ioredis';
 import { systemClock } from '../../operator/runtime/clock.ts';
-import { openConnection, type Command, type Connection, type Reply } from '../../operator/broker/connection.ts';
-import { createHeldReader, heldLimits, type HeldLimits, type HeldReading } from '../../operator/broker/held.ts';
+import { openConnection, type Command, type Connection } from '../../operator/broker/connection.ts';
+import { createHeldCounter, heldLimits, type HeldLimits, type HeldReading } from '../../operator/broker/held.ts';
 import { startRedis, type RedisServer } from '../support/redisServer.ts';
 import { endpointOf, reading, startSampler, type TestSampler } from '../support/redisSampler.ts';
 import { bindingSets, unackedEntries, unackedEntry } from '../unit/broker/kombuBytes.ts';
 
-/** Asks with a reader, as the sampler does. */
+/** Drives a counter, as the sampler does. */
 async function count(
   connection: Connection,
   server: RedisServer,
   limits: Partial<HeldLimits> = {},
   onSend: (commands: readonly Command[]) => void = () => undefined,
 ): Promise<HeldReading> {
-  const reader = createHeldReader(endpointOf({ url: server.url }), { ...heldLimits, ...limits });
-  const send = (commands: readonly Command[]): Promise<readonly Reply[]> => {
+  const counter = createHeldCounter(endpointOf({ url: server.url }), { ...heldLimits, ...limits });
+  counter.begin();
+  for (;;) {
+    const commands = counter.commands();
     onSend(commands);
-    return connection.send(commands);
-  };
-  const [reply] = await send([reader.begin()]);
-  return reader.finish(reply!, send);
+    const held = counter.take(await connection.send(commands));
+    if (held !== undefined) return held;
+  }
 }
 
 describe('counting held messages', () => {

@@ -1,8 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { createBoard, type Board, type Chosen } from '../../../operator/broker/board.ts';
+import { createBoard, type Board, type Brought, type Chosen } from '../../../operator/broker/board.ts';
 import { parseEndpoint, type BrokerEndpoint } from '../../../operator/broker/endpoint.ts';
-import type { ReadResult } from '../../../operator/broker/read.ts';
 
 const endpoint = ((): BrokerEndpoint => {
   const result = parseEndpoint({ url: 'redis://redis/0' });
@@ -12,16 +11,15 @@ const endpoint = ((): BrokerEndpoint => {
 const restMs = 2000;
 
 /** An answer: so many ready in each chosen queue, so many held. */
-const answer = (chosen: Chosen, ready: number, held: Record<string, number> = {}): ReadResult => ({
+const answer = (chosen: Chosen, ready: number, held: Record<string, number> = {}): Brought => ({
   ready: chosen.queues.map(() => ({ kind: 'ok', ready })),
   ...(chosen.held ? { held: { kind: 'ok', byQueue: new Map(Object.entries(held)) } } : {}),
-  announces: true,
 });
 /** A board whose queues were read once at 0. */
 const readBoard = (...queues: string[]): Board => {
   const board = createBoard(endpoint, restMs);
   for (const queue of queues) board.add(queue);
-  const chosen = board.choose(0, true, 0);
+  const chosen = board.choose(0, true, true);
   board.absorb(chosen, answer(chosen, 0), 0);
   return board;
 };
@@ -42,14 +40,14 @@ describe('createBoard', () => {
     const board = readBoard('a', 'b');
     board.tick(false);
     expect(board.nextDueMs(0)).to.equal(Infinity);
-    expect(board.choose(5000, false, 0)).to.deep.equal({ queues: [], held: false });
+    expect(board.choose(5000, false, true)).to.deep.equal({ queues: [], held: false });
   });
 
   it('reads a queue at rest at once, and only that one', () => {
     const board = readBoard('a', 'b');
     board.announced(['a'], 10_000);
     expect(board.nextDueMs(0)).to.equal(10_000);
-    const chosen = board.choose(10_000, false, 0);
+    const chosen = board.choose(10_000, false, true);
     expect(chosen.queues.map(({ name }) => name)).to.deep.equal(['a']);
     expect(board.absorb(chosen, answer(chosen, 3), 10_000)).to.deep.equal(['a']);
     expect(board.reading('a')).to.deep.equal({ at: 10_000, isCurrent: true, value: { kind: 'ok', ready: 3, held: 0 } });
@@ -71,7 +69,7 @@ describe('createBoard', () => {
       dueAfterMs.push(dueMs - nowMs);
       nowMs = dueMs === Infinity ? nowMs + restMs : dueMs;
       if (dueMs === Infinity) board.tick(false);
-      const chosen = board.choose(nowMs, false, 0);
+      const chosen = board.choose(nowMs, false, true);
       board.absorb(chosen, answer(chosen, i), nowMs);
     }
     expect(dueAfterMs).to.deep.equal([0, 75, 300, 1200, Infinity, Infinity]);
@@ -82,10 +80,10 @@ describe('createBoard', () => {
     for (let nowMs = 10_000; nowMs < 10_010; nowMs += 1) {
       board.announced(['a'], nowMs);
       board.tick(false);
-      const chosen = board.choose(nowMs, false, 0);
+      const chosen = board.choose(nowMs, false, true);
       board.absorb(chosen, answer(chosen, 1), nowMs);
     }
-    const full = board.choose(11_000, true, 0);
+    const full = board.choose(11_000, true, true);
     board.absorb(full, answer(full, 1), 11_000);
     board.announced(['a'], 12_500);
     expect(board.nextDueMs(0)).to.equal(12_500);
@@ -95,7 +93,7 @@ describe('createBoard', () => {
     const board = readBoard('a', 'b');
     board.announced(['unacked'], 1);
     board.announced(['a'], 10_000);
-    const chosen = board.choose(10_000, false, 0);
+    const chosen = board.choose(10_000, false, true);
     expect(chosen.held).to.equal(true);
     expect(board.absorb(chosen, answer(chosen, 0, { b: 2 }), 10_000)).to.deep.equal(['b']);
     expect(board.reading('b').value).to.deep.equal({ kind: 'ok', ready: 0, held: 2 });
@@ -105,8 +103,8 @@ describe('createBoard', () => {
     const board = readBoard('a');
     board.announced(['unacked'], 10_000);
     expect(board.nextDueMs(10_500)).to.equal(10_500);
-    expect(board.choose(10_400, false, 10_500).held).to.equal(false);
-    expect(board.choose(10_500, false, 10_500).held).to.equal(true);
+    expect(board.choose(10_400, false, false).held).to.equal(false);
+    expect(board.choose(10_500, false, true).held).to.equal(true);
   });
 
   it('gives back keys that are not its own', () => {
@@ -116,7 +114,7 @@ describe('createBoard', () => {
   it('reads everything after a FLUSHALL, at once', () => {
     const board = readBoard('a', 'b');
     board.announcedAll(10_000);
-    const chosen = board.choose(10_000, false, 0);
+    const chosen = board.choose(10_000, false, true);
     expect(chosen.queues).to.have.length(2);
     expect(chosen.held).to.equal(true);
   });
@@ -134,7 +132,7 @@ describe('createBoard', () => {
     const board = readBoard('a', 'b');
     board.fail('it is down', 1);
     board.announced(['a'], 10_000);
-    const chosen = { ...board.choose(10_000, false, 20_000) };
+    const chosen = { ...board.choose(10_000, false, true) };
     expect(chosen.held).to.equal(false);
     board.absorb(chosen, answer(chosen, 4), 10_000);
     expect(board.reading('a').value).to.deep.equal({ kind: 'readyOnly', ready: 4, why: 'it is down' });
@@ -143,7 +141,7 @@ describe('createBoard', () => {
 
   it('knows what is ready when it cannot know what is held', () => {
     const board = readBoard('a');
-    const chosen = board.choose(1, true, 0);
+    const chosen = board.choose(1, true, true);
     const changed = board.absorb(chosen, { ...answer(chosen, 5), held: { kind: 'unknown', why: 'too many' } }, 1);
     expect(changed).to.deep.equal(['a']);
     expect(board.reading('a').value).to.deep.equal({ kind: 'readyOnly', ready: 5, why: 'too many' });
@@ -151,7 +149,7 @@ describe('createBoard', () => {
 
   it('asks again on the next tick for a queue that may not be read, and not for one of a wrong type', () => {
     const board = readBoard('a', 'b');
-    const chosen = board.choose(1, true, 0);
+    const chosen = board.choose(1, true, true);
     board.absorb(
       chosen,
       {
@@ -164,12 +162,12 @@ describe('createBoard', () => {
       1,
     );
     board.tick(false);
-    expect(board.choose(2, false, 0).queues.map(({ name }) => name)).to.deep.equal(['a']);
+    expect(board.choose(2, false, true).queues.map(({ name }) => name)).to.deep.equal(['a']);
   });
 
   it('forgets a queue that is removed, also while it is being read', () => {
     const board = readBoard('a', 'b');
-    const chosen = board.choose(1, true, 0);
+    const chosen = board.choose(1, true, true);
     board.remove('a');
     expect(board.absorb(chosen, answer(chosen, 9), 1)).to.deep.equal(['b']);
     expect(board.reading('a').value.kind).to.equal('unknown');
@@ -192,12 +190,12 @@ describe('createBoard', () => {
         const board = createBoard(endpoint, restMs);
         for (const queue of queues) board.add(queue);
         let nowMs = 0;
-        let under: { chosen: Chosen; result: ReadResult } | undefined;
+        let under: { chosen: Chosen; result: Brought } | undefined;
         const send = (full: boolean): void => {
-          const chosen = board.choose(nowMs, full, 0);
+          const chosen = board.choose(nowMs, full, true);
           for (const { name } of chosen.queues) tracked.add(name);
           const ready = chosen.queues.map(({ name }) => ({ kind: 'ok' as const, ready: truth.get(name) ?? 0 }));
-          const result: ReadResult = { ...answer(chosen, 0), ready };
+          const result: Brought = { ...answer(chosen, 0), ready };
           under = { chosen, result };
         };
         const receive = (): void => {

@@ -61,3 +61,13 @@ export function unackedEntry(exchange: string, routingKey: string, bodyLength = 
   const message = { body: 'x'.repeat(bodyLength), headers: { task: 'a', argsrepr: '("x", "y")]' }, properties: {} };
   return pythonJson([message, exchange, routingKey]);
 }
+
+/** An event in kombu's envelope. */
+export function envelope(event: unknown, encoding: 'base64' | 'none' = 'base64'): string {
+  const text = JSON.stringify(event);
+  return JSON.stringify({
+    body: encoding === 'base64' ? Buffer.from(text).toString('base64') : text,
+    'content-type': 'application/json',
+    properties: encoding === 'base64' ? { body_encoding: 'base64' } : {},
+  });
+}

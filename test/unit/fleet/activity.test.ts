@@ -1,0 +1,111 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import type { MusterHeartbeat } from '../../../operator/fleet/heartbeat.ts';
+import { poolActivity, type WorkerReport } from '../../../operator/fleet/activity.ts';
+
+const nowMs = 100_000;
+const report = (pod: string, more: Partial<WorkerReport> = {}): WorkerReport => ({
+  hostname: `a@${pod}`,
+  pod,
+  receivedAtMs: nowMs - 1000,
+  periodMs: 2000,
+  active: 0,
+  processed: 0,
+  ...more,
+});
+const extra = (running: Record<string, number>, held: Record<string, number>, scheduled = 0): MusterHeartbeat => ({
+  queues: [],
+  running,
+  held,
+  scheduled,
+  problems: [],
+});
+
+describe('poolActivity', () => {
+  const cases: Record<string, { reports: WorkerReport[]; pods: string[]; want: object }> = {
+    'a pool without pods does nothing': {
+      reports: [],
+      pods: [],
+      want: { kind: 'ok', running: 0, held: 0, scheduled: 0, byQueue: {}, silentPods: [] },
+    },
+    'sums all pods, by queue': {
+      reports: [
+        report('p1', { active: 2, extra: extra({ q: 2 }, { q: 1, r: 1 }, 1) }),
+        report('p2', { active: 1, extra: extra({ r: 1 }, {}, 2) }),
+      ],
+      pods: ['p1', 'p2'],
+      want: {
+        kind: 'ok',
+        running: 3,
+        held: 2,
+        scheduled: 3,
+        byQueue: { q: { running: 2, held: 1 }, r: { running: 1, held: 1 } },
+        silentPods: [],
+      },
+    },
+    'a worker without the file of Muster counts by what Celery says': {
+      reports: [report('p1', { active: 3 })],
+      pods: ['p1'],
+      want: { kind: 'ok', running: 3, held: 0, scheduled: 0, byQueue: {}, silentPods: [] },
+    },
+    'two workers in one pod are both counted': {
+      reports: [report('p1', { active: 1 }), report('p1', { hostname: 'b@p1', active: 1 })],
+      pods: ['p1'],
+      want: { kind: 'ok', running: 2, held: 0, scheduled: 0, byQueue: {}, silentPods: [] },
+    },
+    'the larger of two counts is true, they are a moment apart': {
+      reports: [report('p1', { active: 1, extra: extra({ q: 2 }, {}) })],
+      pods: ['p1'],
+      want: { kind: 'ok', running: 2, held: 0, scheduled: 0, byQueue: { q: { running: 2, held: 0 } }, silentPods: [] },
+    },
+    'other pods do not count': {
+      reports: [report('p1'), report('gone', { active: 9 })],
+      pods: ['p1'],
+      want: { kind: 'ok', running: 0, held: 0, scheduled: 0, byQueue: {}, silentPods: [] },
+    },
+    'one silent pod makes it unknown, not smaller': {
+      reports: [report('p1', { active: 2 }), report('p2', { receivedAtMs: nowMs - 12_000 })],
+      pods: ['p1', 'p2'],
+      want: {
+        kind: 'unknown',
+        why: 'no heartbeat from the worker in pod p2 for 12 s',
+        silentPods: ['p2'],
+      },
+    },
+    'a pod that was never heard is silent': {
+      reports: [],
+      pods: ['p1', 'p2', 'p3'],
+      want: {
+        kind: 'unknown',
+        why: 'no heartbeat from the worker in pod p1 yet, nor from 2 more',
+        silentPods: ['p1', 'p2', 'p3'],
+      },
+    },
+    'a worker that speaks rarely is silent later': {
+      reports: [report('p1', { periodMs: 20_000, receivedAtMs: nowMs - 50_000 })],
+      pods: ['p1'],
+      want: { kind: 'ok', running: 0, held: 0, scheduled: 0, byQueue: {}, silentPods: [] },
+    },
+  };
+  for (const [name, tc] of Object.entries(cases)) {
+    it(name, () => expect(poolActivity(tc.reports, tc.pods, nowMs)).to.deep.equal(tc.want));
+  }
+
+  it('is never known with a silent pod, and knows every task of the others otherwise', () => {
+    const pod = fc.record({ age: fc.nat(30_000), active: fc.nat(20) });
+    fc.assert(
+      fc.property(fc.array(pod, { maxLength: 20 }), (each) => {
+        const reports = each.map(({ age, active }, i) => report(`p${i}`, { active, receivedAtMs: nowMs - age }));
+        const got = poolActivity(
+          reports,
+          reports.map((r) => r.pod),
+          nowMs,
+        );
+        const silent = each.filter(({ age }) => age > 10_000).length;
+        expect(got.silentPods).to.have.length(silent);
+        expect(got.kind).to.equal(silent > 0 ? 'unknown' : 'ok');
+        if (got.kind === 'ok') expect(got.running).to.equal(each.reduce((sum, { active }) => sum + active, 0));
+      }),
+    );
+  });
+});
