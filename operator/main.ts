@@ -141,6 +141,7 @@ async function run(config: Config, log: Logger, stop: AbortSignal): Promise<void
       ...createController({ ...options, isQuiet: (err) => isKubeError(err, 'conflict', 'expired', 'aborted') }),
     };
   };
+  const poolMetrics = createPoolMetrics(registry);
   const reconcilePool = createPoolReconcile({
     client,
     pools,
@@ -160,7 +161,7 @@ async function run(config: Config, log: Logger, stop: AbortSignal): Promise<void
       instance: podName,
     }),
     caches: [pools, deployments],
-    metrics: createPoolMetrics(registry),
+    metrics: poolMetrics,
     memories: createPoolMemories(),
     freshness: createFreshness({ clock, timeoutMs: limits.freshnessMs }),
   });
@@ -180,6 +181,7 @@ async function run(config: Config, log: Logger, stop: AbortSignal): Promise<void
     loops.add(controller('workerpool', poolQueue, config.workers, reconcilePool));
     await loops.run(signal);
     subscriptions.clear();
+    poolMetrics.clear();
   };
 
   const caches = [pools, deployments, pods, configMaps];

@@ -65,7 +65,7 @@ export function createSecretReader(deps: { client: KubeClient; clock: Clock }): 
   return {
     async read(namespace, name, key, signal) {
       signal.throwIfAborted();
-      const secret = await load(namespace, name);
+      const secret = await unlessAborted(load(namespace, name), signal);
       if (secret === 'missing') {
         return {
           kind: 'missing',
@@ -95,4 +95,21 @@ export function createSecretReader(deps: { client: KubeClient; clock: Clock }): 
       entries.delete(`${namespace}/${name}`);
     },
   };
+}
+
+/**
+ * Waits for a request that several readers share: it cannot be ended by the signal of one of them, so that one leaves.
+ * Without this a frozen API server would hold a reconcile beyond the Lease.
+ */
+async function unlessAborted<T>(shared: Promise<T>, signal: AbortSignal): Promise<T> {
+  let leave: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    leave = () => reject(signal.reason instanceof Error ? signal.reason : new Error('aborted'));
+    signal.addEventListener('abort', leave, { once: true });
+  });
+  try {
+    return await Promise.race([shared, aborted]);
+  } finally {
+    if (leave !== undefined) signal.removeEventListener('abort', leave);
+  }
 }

@@ -8,21 +8,12 @@ import type { WorkerPool } from '../api/v1alpha1/workerpool.ts';
 import type { ObjectMeta, RawContainer, RawDeployment, RawPodSpec, RawPodTemplateSpec } from '../kube/types.ts';
 import { buildCommand } from './command.ts';
 import { buildEnvironment, mergeEnvironment } from './environment.ts';
-import {
-  ownerReference,
-  paths,
-  poolLabel,
-  poolLabels,
-  workerFileAnnotation,
-  workerFileConfigMapName,
-} from './names.ts';
+import { ownerReference, paths, poolLabel, poolLabels, workerFileConfigMapName } from './names.ts';
 
 /** What a Deployment is made from beside the pool. */
 export interface DeploymentContext {
   /** Name of the ConfigMap with the routing table of the pool's broker. */
   readonly routesConfigMap: string;
-  /** Hash of the file that Celery pods load. Given: a new file rolls the pods. */
-  readonly workerFileHash?: string;
   /** True only in the very first apply, so that the default of one replica starts no pod. */
   readonly paused: boolean;
 }
@@ -58,17 +49,11 @@ export function buildDeployment(pool: WorkerPool, context: DeploymentContext): D
 
 function buildPodTemplate(pool: WorkerPool, context: DeploymentContext): RawPodTemplateSpec {
   const { metadata } = pool.spec.template;
-  const annotations = {
-    ...metadata?.annotations,
-    ...(context.workerFileHash === undefined || pool.spec.runtime.celery === undefined
-      ? {}
-      : { [workerFileAnnotation]: context.workerFileHash }),
-  };
   return {
     metadata: {
       // The user's labels win, for policies may select by them; but for the one that ties a pod to its pool.
       labels: { ...poolLabels(pool), ...metadata?.labels, [poolLabel]: pool.metadata.name },
-      ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
+      ...(metadata?.annotations === undefined ? {} : { annotations: metadata.annotations }),
     },
     spec: buildPodSpec(pool, context),
   };

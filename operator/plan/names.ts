@@ -4,8 +4,6 @@ import type { OwnerReference } from '../kube/types.ts';
 
 /** The label that ties every object of a pool to it; the only one in the selector of its Deployment. */
 export const poolLabel = 'muster.dev/pool';
-/** On pods: the hash of the file that Celery loads, so that a new one reaches running workers by a rollout. */
-export const workerFileAnnotation = 'muster.dev/worker-file';
 /** The ConfigMap with the file that Celery pods load, one per namespace. */
 export const workerFileConfigMapName = 'muster-worker-file';
 /** Its key. */

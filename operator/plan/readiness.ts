@@ -22,8 +22,7 @@ function describeReady(facts: StatusFacts): WantedCondition {
   if (problem !== undefined && !isShort && !(brokerFailed && problem.reason === 'WorkerCrashed')) {
     return notReady(problem.reason, problem.message);
   }
-  if (broker.state.kind === 'failed')
-    return notReady('BrokerUnavailable', `broker ${broker.display}: ${broker.state.message}`);
+  if (broker.state.kind === 'failed') return notReady('BrokerUnavailable', broker.state.message);
   if (deployment?.replicaFailure !== undefined) return notReady('PodsRefused', deployment.replicaFailure);
   if (deployment === undefined) return notReady('Starting', 'the Deployment is not there yet');
   const isActedOn = pool.spec.scaling.mode === 'Auto' || pool.spec.replicas !== undefined;
@@ -50,7 +49,7 @@ function describeBroker({ broker }: StatusFacts): WantedCondition {
     case 'connecting':
       return { type, status: 'Unknown', reason: 'Connecting', message: `connecting to ${display}` };
     case 'failed':
-      return { type, status: 'False', reason: state.reason, message: `${display}: ${state.message}` };
+      return { type, status: 'False', reason: state.reason, message: state.message };
     case 'ok': {
       const how =
         state.tracking === 'push'
@@ -95,7 +94,7 @@ function describeScaling(facts: StatusFacts): WantedCondition {
 /** Why the queues are not known. That a worker is silent is not counted: while one starts this is so by nature. */
 function missingSignal(broker: StatusFacts['broker'], waiting: Known<number>): string | undefined {
   if (broker.kind === 'problem') return broker.message;
-  if (broker.state.kind === 'failed') return `${broker.display}: ${broker.state.message}`;
+  if (broker.state.kind === 'failed') return broker.state.message;
   return waiting.kind === 'unknown' ? waiting.why : undefined;
 }
 

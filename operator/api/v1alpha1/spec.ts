@@ -240,7 +240,7 @@ export const specSchema = withRules(
     scaling: scalingSchema.prefault({}).describe('How many pods there are. Has no effect while spec.replicas is set.'),
     replicas: integer(0, 10_000)
       .describe(
-        'Fixes the number of pods and turns autoscaling off; what kubectl scale and a HorizontalPodAutoscaler write. Remove it to turn autoscaling on again.',
+        'Fixes the number of pods and turns autoscaling off; what kubectl scale writes. A HorizontalPodAutoscaler can only take over once it is set. Remove it to turn autoscaling on again.',
       )
       .exactOptional(),
     template: templateSchema.prefault({}).describe('Required. The pods, as in a Deployment.'),

@@ -22,6 +22,8 @@ export interface PoolMetrics {
   scaled(namespace: string, pool: string, reason: Decision['reason'], seconds: number): void;
   /** Removes every series of a pool. */
   remove(namespace: string, pool: string): void;
+  /** Removes every pool's gauges: another replica leads now, and a number that nobody renews is a false one. */
+  clear(): void;
 }
 
 /** Declares the metrics in a registry. */
@@ -78,6 +80,9 @@ export function createPoolMetrics(registry: Registry): PoolMetrics {
     scaled(namespace, pool, reason, seconds) {
       decisions.inc({ namespace, pool, reason });
       reaction.observe(seconds);
+    },
+    clear() {
+      for (const metric of [tasks, replicas, ready]) metric.reset();
     },
     remove(namespace, pool) {
       for (const state of ['waiting', 'held', 'running']) tasks.remove({ namespace, pool, state });

@@ -148,9 +148,12 @@ function urgentPart({ tasks: _tasks, queues: _queues, conditions, ...rest }: Wor
 function reportProblems(deps: StatusDeps, { pool }: Observed, status: WorkerPoolStatus, memory: PoolMemory): void {
   const problems = (status.conditions ?? []).filter(events.isProblem);
   const keys = new Set(problems.map(({ type, reason }) => `${type}/${reason}`));
+  const said = new Set<string>();
   for (const problem of problems) {
-    if (!memory.reported.has(`${problem.type}/${problem.reason}`))
-      deps.events.record(events.aboutPool(pool), events.unhealthy(problem));
+    // One cause often shows in two conditions, in the same words.
+    if (memory.reported.has(`${problem.type}/${problem.reason}`) || said.has(problem.message)) continue;
+    said.add(problem.message);
+    deps.events.record(events.aboutPool(pool), events.unhealthy(problem));
   }
   memory.reported = keys;
 }

@@ -58,7 +58,7 @@ export const deploymentCases: Readonly<Record<string, DeploymentCase>> = {
         },
       })
       .obj(),
-    context: { ...context, workerFileHash: 'deadbeef' },
+    context,
   },
   'deployment-custom': {
     pool: makePool('legacy')
@@ -66,6 +66,6 @@ export const deploymentCases: Readonly<Record<string, DeploymentCase>> = {
       .prefetch('Unlimited')
       .worker({ command: ['./start.sh'], args: ['--queues', '$(MUSTER_QUEUES)'] })
       .obj(),
-    context: { ...context, workerFileHash: 'deadbeef' },
+    context,
   },
 };

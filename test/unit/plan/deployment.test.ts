@@ -108,13 +108,6 @@ describe('buildDeployment', () => {
       'muster.dev/pool': 'a',
     });
   });
-
-  it('rolls Celery pods, and only those, when the file that they load is new', () => {
-    const annotationsOf = (builder: PoolBuilder): unknown =>
-      buildDeployment(builder.obj(), { ...context, workerFileHash: 'f' }).spec?.template.metadata?.annotations;
-    expect(annotationsOf(makePool())).to.deep.equal({ 'muster.dev/worker-file': 'f' });
-    expect(annotationsOf(makePool().custom())).to.equal(undefined);
-  });
 });
 
 describe('buildCommand', () => {

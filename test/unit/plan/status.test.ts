@@ -158,7 +158,7 @@ describe('the condition Ready', () => {
     },
     'names the broker as the cause of a crash while it is down': {
       facts: { broker: failed, pods: pods(0, { problem: crash }) },
-      want: 'False/BrokerUnavailable: broker redis:6379/0: nothing answers',
+      want: 'False/BrokerUnavailable: nothing answers',
     },
     'names an image that cannot be pulled also while the broker is down': {
       facts: { broker: failed, pods: pods(0, { problem: { ...crash, reason: 'ImagePullFailed' } }) },
@@ -198,7 +198,7 @@ describe('the condition BrokerReachable', () => {
     },
     'names the cause of a failure': {
       facts: state({ kind: 'failed', reason: 'WrongPassword', message: 'the password is refused' }),
-      want: 'False/WrongPassword: redis:6379/0: the password is refused',
+      want: 'False/WrongPassword: the password is refused',
     },
     'names a missing key of a Secret': {
       facts: { broker: { kind: 'problem', reason: 'SecretKeyMissing', message: 'Secret redis has no key url' } },
@@ -231,7 +231,7 @@ describe('the condition Scaling', () => {
     },
     'names the broker that cannot be read': {
       facts: { broker: failed },
-      want: 'False/SignalUnknown: the size does not shrink: redis:6379/0: nothing answers',
+      want: 'False/SignalUnknown: the size does not shrink: nothing answers',
     },
     'names the queue that cannot be read': {
       facts: { tasks: { ...well.tasks, waiting: unknown('queue x: the key x is a hash') } },
