@@ -160,16 +160,16 @@ class Muster:
 
     def set_prefetch(self, app: Any) -> None:
         """How many messages a worker may hold. Fair starts from 1, so as to be near even if late binding fails."""
-        multiplier = {'Fair': 1, 'Unlimited': 0}.get(self.policy, self.env.get('MUSTER_PREFETCH_MULTIPLIER'))
-        if self.policy and multiplier is not None:
-            self.worker.prefetch_multiplier = int(multiplier)
+        if self.policy:
+            multipliers = {'Multiplier': self.env.get('MUSTER_PREFETCH_MULTIPLIER'), 'Fair': 1, 'Unlimited': 0}
+            self.worker.prefetch_multiplier = int(multipliers[self.policy])
             # Celery's own late binding (5.6+) would overrule the pool's policy, and stalls threads and gevent.
             set_conf(app, 'worker_disable_prefetch', False)
 
     def set_ack_mode(self, app: Any) -> None:
         """On every task: ``@task(acks_late=...)``, and tasks that are bound already, ignore the setting."""
-        if self.ack_mode in ('Early', 'Late'):
-            late = self.ack_mode == 'Late'
+        if self.ack_mode:
+            late = {'Early': False, 'Late': True}[self.ack_mode]
             set_conf(app, 'task_acks_late', late)
             app.finalize()
             for name, task in app.tasks.items():
@@ -223,6 +223,8 @@ class Muster:
             return send(type, *args, **fields)
         c.event_dispatcher.send = send_more
         self.attempt('late binding', self.hook_channel, c)
+        if self.prefork and not first:
+            self.attempt('reconnecting', self.mark_busy, c.pool._pool)
         if first:  # logging was not set up before
             for text in (f'prefetch {self.policy}, ack mode {self.ack_mode}', *self.problems.values()):
                 logger.info('muster: %s: %s', self.env.get('MUSTER_POOL'), text)
@@ -242,7 +244,7 @@ class Muster:
                 return bool(channel._in_poll)
             if self.policy != 'Fair':
                 return bool(allowed())
-            full = len(state.reserved_requests) >= self.slots()
+            full = len(state.active_requests) + len(self.held()) >= self.slots()
             return not full and not (eta_limit and len(self.scheduled()) >= eta_limit)
 
         def restore_unacked_once(*args: Any, **kwargs: Any) -> None:
@@ -250,13 +252,18 @@ class Muster:
                 restore(*args, **kwargs)
             except AttributeError:  # 5.7.0 when Redis is gone, and Celery would end the worker with all that it runs
                 logger.warning('muster: the broker is gone: what is not acknowledged stays in unacked')
-        self.slots(), channel._in_poll, self.scheduled()  # what is missing must fail now, not in the loop
+        self.slots(), self.scheduled(), channel._in_poll  # what is missing must fail now, not in the loop
         qos.can_consume, qos.restore_unacked_once = can_consume, restore_unacked_once
         for old in self.channels:
             # Tasks from before a reconnect acknowledge on the old channel. In 5.7.0 it has no connection any more, and
             # the AttributeError would end the worker, other tasks and all.
             old.connection = old.connection or channel.connection
         self.channels.add(channel)
+
+    def mark_busy(self, pool: Any) -> None:
+        """Before 5.7 a reconnect forgets which processes are busy, and sends a task to one that runs a long one."""
+        jobs = [job for job in pool._cache.values() if job._accepted and job._write_to]
+        pool._busy_workers.update(job._write_to.inqW_fd for job in jobs)
 
     def slots(self) -> int:
         """How many tasks run at once. gevent's num_processes is (before 5.7) what runs now, so its limit counts."""
@@ -292,8 +299,7 @@ class Muster:
         """The ``muster`` field of a heartbeat. What is not known is absent."""
         if self.routes is not None:  # a table that is broken must show even if this worker sends nothing
             self.routes.refresh()
-        running = snapshot(state.active_requests)
-        held = [request for request in snapshot(state.reserved_requests) if request not in state.active_requests]
+        running, held = snapshot(state.active_requests), self.held()
         known = {'pool': self.env.get('MUSTER_POOL'), 'ackMode': self.ack_mode, 'prefetch': self.policy}
         return {
             'v': 1, **{key: value for key, value in known.items() if value},
@@ -309,6 +315,10 @@ class Muster:
         places = [(r.delivery_info.get('exchange'), r.delivery_info.get('routing_key')) for r in requests]
         return dict(Counter(str(names.get(place, place[1]) if place[0] else place[1]) for place in places))
 
+    def held(self) -> list[Any]:
+        """Requests that wait for a slot. (Before 5.7 a reconnect forgets that those that run are reserved, too.)"""
+        return [request for request in snapshot(state.reserved_requests) if request not in state.active_requests]
+
     def scheduled(self) -> list[Any]:
         """Requests with an ETA that is still to come (countdown and retry too): Celery keeps them only in its timer."""
         c = self.consumer
@@ -323,7 +333,7 @@ class Muster:
 
     def activity(self) -> tuple[bool, bool]:
         """Whether anything runs, and whether anything is held that does not run."""
-        return bool(state.active_requests), len(state.reserved_requests) > len(state.active_requests)
+        return bool(state.active_requests), bool(self.held())
 
     def changed(self, **_: Any) -> None:
         """Something was received, began or ended: tell the operator soon, if it is news. Called in any thread."""
@@ -358,7 +368,7 @@ class Muster:
         if semaphore is not None:
             semaphore._waiting.clear()
         self.attempt('reading what is on its way', self.settle, channel)
-        waiting = [r for r in snapshot(state.reserved_requests) if not r.acknowledged and self.withdraw(r)]
+        waiting = [r for r in self.held() if not r.acknowledged and self.withdraw(r)]
         waiting += self.scheduled() + self.rate_limited()
         tags = {message.delivery_tag for message in unread}.union(r.message.delivery_tag for r in waiting)
         tags = [tag for tag in reversed(channel.qos._delivered) if tag in tags]
@@ -405,7 +415,7 @@ class Hooks(bootsteps.StartStopStep):
     """In the consumer's blueprint: made before its other parts are started, started after what receives tasks and
     before the loop, and again at each reconnect; shut down last, while there still is a connection."""
 
-    requires = ('celery.worker.consumer.tasks:Tasks',)
+    requires = ('celery.worker.consumer.tasks:Tasks', 'celery.worker.consumer.heart:Heart')
 
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
