@@ -125,6 +125,9 @@ export function replyFailure(endpoint: Shown, command: string, err: Error): Brok
       'runs in protected mode and accepts only local clients; set a password or a bind address',
     );
   }
+  if (code === 'MOVED' || code === 'CLUSTERDOWN' || code === 'CROSSSLOT') {
+    return failure('Unknown', 'is a node of a Redis Cluster, which Celery cannot use as a broker; use a single Redis');
+  }
   return failure('Unknown', `answered ${command} with an error: ${text.slice(0, 120)}`);
 }
 

@@ -32,8 +32,8 @@ export interface HeldLimits {
 export const heldLimits: HeldLimits = {
   maxEntries: 50_000,
   maxScannedEntries: 2_000,
-  chunkEntries: 1_000,
-  chunkBytes: 1_000_000,
+  chunkEntries: 250,
+  chunkBytes: 500_000,
 };
 
 /**

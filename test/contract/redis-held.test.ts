@@ -52,6 +52,7 @@ describe('counting held messages', () => {
       users: [
         'scripts on >pw ~* &* +@all',
         'noscripts on >pw ~* &* +@all -@scripting',
+        'nounacked on >pw ~celery* &* +@all',
         'nobindings on >pw ~unacked &* +@all',
       ],
     });
@@ -154,6 +155,11 @@ describe('counting held messages', () => {
     expect(held.kind === 'unknown' && held.why).to.match(
       /ACL does not let the user read _kombu\.binding\.orders; allow/,
     );
+  });
+
+  it('does not know what is held where it may not look', async () => {
+    const held = await count(await connect('nounacked'), server);
+    expect(held.kind === 'unknown' && held.why).to.match(/ACL does not let the user read unacked; allow ~unacked/);
   });
 
   it('follows messages from their queue into a worker and out of it, told by Redis', async () => {

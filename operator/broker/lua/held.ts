@@ -18,6 +18,9 @@ export const heldScript = String.raw`
 local size = redis.call('HLEN', KEYS[1])
 if size > tonumber(ARGV[4]) then return { '0', size, 0 } end
 
+-- , "exchange", "routing key"]  from its end; names with escapes do not match
+local backwards = '^%s*%]%s*"([^"\\]*)"%s*,%s*"([^"\\]*)"%s*,'
+
 -- the opening quote of the JSON literal that is closed at position last
 local function opening(text, last)
   for i = last - 1, 1, -1 do
@@ -29,7 +32,7 @@ local function opening(text, last)
   end
 end
 
--- names with escaped quotes, which a Lua pattern cannot match
+-- names with escapes, and long ones
 local function slowly(text)
   local last = string.match(text, '()"%s*%]%s*$')
   local first = last and opening(text, last)
@@ -49,9 +52,13 @@ repeat
     local value = page[2][i]
     bytes = bytes + #value
     entries = entries + 1
-    local tail = string.sub(value, -1024)
-    local exchange, routingKey = string.match(tail, ',%s*"([^"\\]*)"%s*,%s*"([^"\\]*)"%s*%]%s*$')
-    if not exchange then exchange, routingKey = slowly(tail) end
+    -- read backwards, where a pattern can be anchored: searching forwards tries every comma
+    local routingKey, exchange = string.match(string.reverse(string.sub(value, -300)), backwards)
+    if exchange then
+      exchange, routingKey = string.reverse(exchange), string.reverse(routingKey)
+    else
+      exchange, routingKey = slowly(string.sub(value, -1024))
+    end
     if exchange then
       local id = exchange .. '"' .. routingKey
       local count = counts[id]

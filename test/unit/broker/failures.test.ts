@@ -67,6 +67,11 @@ describe('failures', () => {
       wantReason: 'Unreachable',
       want: /protected/,
     },
+    'a node of a cluster': {
+      text: 'MOVED 866 10.0.0.1:6379',
+      wantReason: 'Unknown',
+      want: /Redis Cluster.*single Redis/,
+    },
     'anything else': { text: 'ERR something new', wantReason: 'Unknown', want: /ERR something new/ },
   };
   for (const [name, tc] of Object.entries(answers)) {
