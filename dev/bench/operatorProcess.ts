@@ -1,0 +1,101 @@
+/**
+ * The operator as its image runs it: the bundle, as a process of its own, with the same flags. What it costs is asked
+ * of the kernel, what it did of its own metrics.
+ */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import getPort from 'get-port';
+import { startProgram } from '../cluster/process.ts';
+
+const bundle = fileURLToPath(new URL('../../dist/operator.mjs', import.meta.url));
+/** As in the Dockerfile. */
+const nodeFlags = ['--enable-source-maps', '--max-old-space-size=160'];
+/** Kernel ticks of /proc/<pid>/stat in a second, on every Linux that Node runs on. */
+const ticksPerSecond = 100;
+
+/** What a process has used. Zeros where there is no /proc. */
+export interface Usage {
+  readonly cpuSeconds: number;
+  readonly rssMiB: number;
+  readonly peakRssMiB: number;
+}
+
+/** A running operator. */
+export interface Operator {
+  /** When it was spawned, on `performance.now()`. */
+  readonly spawnedMs: number;
+  /** Its metrics in Prometheus' text format; undefined while it does not answer yet. */
+  metrics(): Promise<string | undefined>;
+  usage(): Promise<Usage>;
+  /** Ends it and waits. Throws when it has ended before. */
+  stop(): Promise<void>;
+  /** Throws, with the end of its log, when it has ended by itself. */
+  check(): Promise<void>;
+}
+
+/** How to start it. */
+export interface OperatorOptions {
+  readonly kubeconfigPath: string;
+  /** A folder for its log. */
+  readonly dir: string;
+  /** A folder for a CPU profile, written when it ends. */
+  readonly profileDir?: string | undefined;
+}
+
+/** Spawns the operator and does not wait for it. */
+export async function startOperator({ kubeconfigPath, dir, profileDir }: OperatorOptions): Promise<Operator> {
+  const port = await getPort({ port: Array.from({ length: 20 }, () => 20_000 + Math.floor(Math.random() * 5_000)) });
+  const logPath = join(dir, 'operator.log');
+  const profile = profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`];
+  const spawnedMs = performance.now();
+  const program = await startProgram({
+    command: process.execPath,
+    args: [...nodeFlags, ...profile, bundle, '--port', String(port)],
+    logPath,
+    env: { KUBECONFIG: kubeconfigPath, NODE_ENV: 'production', NODE_OPTIONS: '' },
+    outlivesParent: false,
+  });
+  const check = async (): Promise<void> => {
+    if (program.isRunning()) return;
+    const log = await readFile(logPath, 'utf8').catch(() => '');
+    throw new Error(`the operator has ended:\n${log.split('\n').slice(-10).join('\n')}`);
+  };
+  return {
+    spawnedMs,
+    check,
+    async metrics() {
+      try {
+        const response = await fetch(`http://127.0.0.1:${port}/metrics`);
+        return response.ok ? await response.text() : undefined;
+      } catch {
+        return undefined;
+      }
+    },
+    usage: () => readUsage(program.pid),
+    async stop() {
+      await check();
+      process.kill(program.pid, 'SIGTERM');
+      await program.ended();
+    },
+  };
+}
+
+async function readUsage(pid: number): Promise<Usage> {
+  const [stat, status] = await Promise.all(
+    ['stat', 'status'].map((name) => readFile(`/proc/${pid}/${name}`, 'utf8').catch(() => '')),
+  );
+  return { cpuSeconds: parseCpuSeconds(stat ?? ''), ...parseMemory(status ?? '') };
+}
+
+/** User and system time out of /proc/<pid>/stat. The name in parentheses may hold anything, so it is skipped first. */
+export function parseCpuSeconds(stat: string): number {
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) / ticksPerSecond;
+}
+
+/** Resident memory, now and at its highest, out of /proc/<pid>/status. */
+export function parseMemory(status: string): { rssMiB: number; peakRssMiB: number } {
+  const kiB = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0);
+  return { rssMiB: kiB('VmRSS') / 1024, peakRssMiB: kiB('VmHWM') / 1024 };
+}

@@ -1,0 +1,74 @@
+/** How long a new operator takes to be useful: to its first decision, and until it has looked at every pool there is. */
+import { eventually } from '../../test/support/eventually.ts';
+import { countOf, writesOf } from './metrics.ts';
+import { startOperator, type Operator, type OperatorOptions } from './operatorProcess.ts';
+import { emptyPools, type Pool } from './pools.ts';
+import type { Stage } from './stage.ts';
+
+/** How often a starting operator is asked for its metrics, which costs it a few milliseconds each time. */
+const askMs = 200;
+
+/** What one start took, from the moment at which the process was spawned. */
+export interface StartTimes {
+  /** Until the API server had accepted the size of the first pool that had a task waiting. */
+  readonly firstDecisionSeconds: number;
+  /** Until it had accepted the sizes of all pools that had. */
+  readonly lastDecisionSeconds: number;
+  /** Until every pool had been looked at with its queue read. */
+  readonly allSeenSeconds: number;
+}
+
+/**
+ * Starts an operator on pools that exist already.
+ * @param waiting pools into whose queues a task was put while no operator ran; emptied again afterwards
+ */
+export async function measureStart(
+  stage: Stage,
+  options: OperatorOptions,
+  pools: number,
+  waiting: readonly Pool[],
+): Promise<{ operator: Operator; times: StartTimes }> {
+  for (const { queue } of waiting) await stage.redis.lpush(queue, 'task');
+  const operator = await startOperator(options);
+  const decided = Promise.all(waiting.map(({ key }) => stage.sized(key, (size) => size.replicas > 0)));
+  const allSeenMs = await untilAllSeen(operator, pools);
+  const decidedMs = await decided;
+  await emptyPools(stage, waiting);
+  const since = (ms: number): number => (ms - operator.spawnedMs) / 1000;
+  return {
+    operator,
+    times: {
+      firstDecisionSeconds: since(Math.min(...decidedMs)),
+      lastDecisionSeconds: since(Math.max(...decidedMs)),
+      allSeenSeconds: since(allSeenMs),
+    },
+  };
+}
+
+/** Resolves when every pool has a number of waiting tasks, which it has only while its queue is known. */
+export async function untilAllSeen(operator: Operator, pools: number): Promise<number> {
+  return eventually(
+    async () => {
+      await operator.check();
+      const seen = countOf((await operator.metrics()) ?? '', 'muster_pool_tasks', ['state="waiting"']);
+      if (seen < pools) throw new Error(`${seen} of ${pools} pools were looked at`);
+      return performance.now();
+    },
+    { timeoutMs: 300_000, intervalMs: askMs },
+  );
+}
+
+/** Resolves when the operator has not written anything for a while. */
+export async function untilQuiet(operator: Operator): Promise<void> {
+  let last = -1;
+  await eventually(
+    async () => {
+      await operator.check();
+      const now = writesOf((await operator.metrics()) ?? '');
+      const wasQuiet = now === last;
+      last = now;
+      return wasQuiet;
+    },
+    { timeoutMs: 300_000, intervalMs: 7_000 },
+  );
+}
