@@ -23,7 +23,6 @@ const nothing = Object.fromEntries(
 
 const broken: Readonly<Record<string, BrokenCase>> = {
   'no variable at all': { env: nothing, wantProblems: [] },
-  'no routes file': { env: { MUSTER_ROUTES_FILE: '/nowhere/routes.json' }, wantProblems: [] },
   'a routes file that is a folder': {
     env: { MUSTER_ROUTES_FILE: '/' },
     wantProblems: [/^the routes file cannot be used/],
@@ -34,13 +33,28 @@ const broken: Readonly<Record<string, BrokenCase>> = {
   },
   'a policy and an ack mode of a later version': {
     env: { MUSTER_PREFETCH_POLICY: 'Psychic', MUSTER_ACK_MODE: 'Never' },
-    wantProblems: [/^prefetch .*Psychic/, /^ackMode .*Never/],
+    wantProblems: [/^prefetch .*Psychic/, /^ack_mode .*Never/],
   },
   'priority steps that are no numbers': {
     env: { MUSTER_PRIORITY_STEPS: 'low,high' },
-    wantProblems: [/^broker options does not work here: ValueError/],
+    wantProblems: [/^broker does not work here: ValueError/],
   },
 };
+
+/** Methods of the file, each of which uses something private of Celery or kombu. */
+const sabotaged = [
+  'set_broker set_prefetch set_ack_mode set_routes',
+  'hook_pool report',
+  'on_consumer',
+  'hook_channel hook_loop',
+  'held',
+  'slots scheduled',
+  'changed beat wake',
+  'hand_back keep_beating',
+];
+
+/** A heartbeat each second: problems are no news and wait for the next one. */
+const oftenHeard = ['--heartbeat-interval', '1'];
 
 for (const version of celeryVersions) {
   describe(`a worker that is told wrongly, on Celery ${version}`, function () {
@@ -81,7 +95,7 @@ app.send_task('work.quick', (1,), queue='work')`;
 
     for (const [name, tc] of Object.entries(broken)) {
       it(`runs on with ${name}`, async () => {
-        worker = await startWorker({ celery, pool: basic().obj(), gate, env: tc.env });
+        worker = await startWorker({ celery, pool: basic().obj(), gate, env: tc.env, args: oftenHeard });
         await sendQuick();
         await done();
         await eventually(() => {
@@ -92,6 +106,24 @@ app.send_task('work.quick', (1,), queue='work')`;
         worker.signal('SIGTERM');
         expect(await worker.ended()).to.equal(0);
         expect(await worker.log()).not.to.include('Traceback');
+      });
+    }
+
+    for (const names of sabotaged) {
+      it(`runs on with a Celery in which it cannot do: ${names}`, async () => {
+        worker = await startWorker({
+          celery,
+          pool: basic('sabotaged').prefetch('Fair').obj(),
+          gate,
+          env: { SABOTAGE: names },
+        });
+        await sendQuick();
+        await done();
+        worker.signal('SIGTERM');
+        expect(await worker.ended()).to.equal(0);
+        const log = await worker.log();
+        expect(log).to.match(/muster: .* does not work here: AttributeError: no such attribute/);
+        expect(log).not.to.include('Traceback');
       });
     }
 

@@ -100,7 +100,8 @@ for (const version of celeryVersions) {
 
     it('keeps the last good table when the file breaks, says so, and forgets it when the file is mended', async () => {
       await mount.write('{"reports.*": {"queue": "good"}}');
-      worker = await startWorker({ celery, pool: poolOf('plain'), gate, routesFile: mount.file });
+      const args = ['--heartbeat-interval', '1'];
+      worker = await startWorker({ celery, pool: poolOf('plain'), gate, routesFile: mount.file, args });
       for (const broken of ['{"reports.*": ', '["reports.*"]', '{"reports.*": {"exchange": "x"}}']) {
         await mount.write(broken);
         await eventually(() => expect(heard.latest()?.problems.join()).to.include('the routes file cannot be used'));

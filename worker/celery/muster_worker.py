@@ -4,9 +4,9 @@ It makes the worker do what its WorkerPool says (prefetch, ack mode, broker opti
 configured in, tells the operator in each heartbeat what the worker runs and holds, and gives back at SIGTERM what it
 holds but does not run. It is told by environment variables that start with ``MUSTER_``.
 
-It must never break a worker. Celery and kombu have no public way to do most of this, so every step runs inside
-``attempt``: what fails becomes a short string in ``problems`` (in the heartbeat, so in the pool's status) and one log
-line, and the worker runs on as Celery made it. Python 3.8 or newer, nothing but Celery and kombu.
+It must never break a worker. There is no public way to do most of this, so every step runs inside ``attempt``: what
+fails becomes a short string in ``problems`` (in the heartbeat, so in the pool's status) and one log line, and the
+worker runs on as Celery made it. Python 3.8 or newer, nothing but Celery and kombu.
 """
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import ssl
 import threading
 import weakref
 from collections import Counter
+from contextlib import suppress
 from queue import Empty
 from time import monotonic
 from typing import Any, Callable, Iterable
@@ -29,87 +30,74 @@ from kombu.transport.virtual import QoS as VirtualQoS
 
 logger = get_logger('muster')
 
-#: A change in what runs or is held is told after SETTLE seconds (a task that is over by then matters to nobody) and
-#: not sooner than BEAT_GAP after the last heartbeat, so that many short tasks do not flood the broker.
-SETTLE, BEAT_GAP = 0.05, 0.2
-#: How often, at most, somebody who sends a task pays for a look (one stat) at the routes file.
-ROUTES_LOOK_SECONDS = 1.0
-#: Bounds on what travels in every heartbeat.
-MAX_PROBLEMS, MAX_PROBLEM_CHARS = 8, 160
+SETTLE, BEAT_GAP = 0.05, 0.2  #: seconds from a change to the heartbeat that tells it, and between two heartbeats
+ROUTES_LOOK_SECONDS = 1.0  #: how often, at most, somebody who sends a task pays for a look (one stat) at the file
+MAX_PROBLEM_CHARS = 160  #: of each, because it travels in every heartbeat
 
 
 class RouteTable:
     """A Celery router over the pool's routes file, which is in the form of Celery's own ``task_routes``.
 
     It stands before the user's own routers and answers only for tasks that the table names; for any other task, and
-    for an explicit ``queue=``, everything is as the user has it. It looks at the file by itself, because it must work
-    in the forked children of a pool too, where tasks send tasks and no event loop runs. stat() follows the symbolic
-    links by which Kubernetes swaps a ConfigMap, so a new version shows as another inode.
+    for an explicit ``queue=``, all is as the user has it. It looks at the file by itself, because it must work in the
+    forked children of a pool too, where tasks send tasks and no loop runs.
     """
 
     def __init__(self, path: str) -> None:
-        self.path = path
-        self.routes = MapRoute({})
-        self.stamp: Any = None
-        self.look_at = 0.0
+        self.path, self.routes, self.stamp, self.look_at = path, MapRoute({}), None, 0.0  # type: Any, Any, Any, float
 
-    def __reduce__(self) -> Any:  # settings are pickled for children that are spawned, not forked
-        return RouteTable, (self.path,)
-
-    def __call__(self, name: str, args: Any = (), kwargs: Any = None, options: Any = None, task: Any = None) -> Any:
+    def __call__(self, name: str, *_: Any, **__: Any) -> Any:
         self.refresh()
-        route = self.routes(name)
-        queues = (getattr(task, 'app', None) or current_app).amqp.queues
-        if route and route['queue'] not in queues and not queues.create_missing:
-            # Celery would raise QueueNotFound in the middle of the user's own code.
-            return muster.problem('routes', f"the app forbids queues that its task_queues lack: {route['queue']}")
-        return route
+        return self.routes(name)
 
     def refresh(self) -> None:
         """Read the file again if it changed. A broken file leaves the last good table in place."""
-        now = monotonic()
-        if now < self.look_at:
+        if monotonic() < self.look_at:
             return
-        self.look_at = now + ROUTES_LOOK_SECONDS
+        self.look_at = monotonic() + ROUTES_LOOK_SECONDS
         try:
-            found = os.stat(self.path)
+            found = os.stat(self.path)  # follows the links by which Kubernetes swaps a ConfigMap: another inode
             stamp = (found.st_mtime_ns, found.st_ino, found.st_size)
             if stamp != self.stamp:
                 with open(self.path, encoding='utf-8') as file:
-                    table = json.load(file)
-                self.routes = MapRoute({str(task): {'queue': str(route['queue'])} for task, route in table.items()})
+                    self.load(json.load(file))
                 self.stamp = stamp
-                muster.problems.pop('routes', None)
         except FileNotFoundError:  # the ConfigMap is optional: no pool of this namespace has routes (yet)
-            self.routes, self.stamp = MapRoute({}), None
+            self.stamp = self.load({})
         except Exception as exc:  # pylint: disable=broad-except
-            muster.problem('routes', f'the routes file cannot be used: {type(exc).__name__}: {exc}')
+            self.stamp = muster.problem('routes', f'the routes file cannot be used: {type(exc).__name__}: {exc}')
+
+    def load(self, table: Any) -> None:
+        """Take over a table. For a queue that the app forbids, Celery would raise in the middle of the user's code."""
+        queues = (muster.worker.app if muster.worker else current_app).amqp.queues
+        routes = {str(task): {'queue': str(route['queue'])} for task, route in table.items()}
+        forbidden = {r['queue'] for r in routes.values() if r['queue'] not in queues and not queues.create_missing}
+        self.routes = MapRoute({task: r for task, r in routes.items() if r['queue'] not in forbidden})
+        muster.problems.pop('routes', None)
+        if forbidden:
+            muster.problem('routes', f"no queue in the app's task_queues, which allows no other: {sorted(forbidden)}")
 
 
 class Muster:
     """All that this file knows in one process; there is one, ``muster``, below."""
 
     def __init__(self, env: Any) -> None:
-        self.env = env
+        self.env, self.problems = env, {}  # type: Any, dict[str, str]
         self.policy, self.ack_mode = env.get('MUSTER_PREFETCH_POLICY'), env.get('MUSTER_ACK_MODE')
         self.routes = RouteTable(env['MUSTER_ROUTES_FILE']) if env.get('MUSTER_ROUTES_FILE') else None
-        self.problems: dict[str, str] = {}
-        self.worker: Any = None
-        self.consumer: Any = None
-        self.heart: Any = None
-        self.wakers: Any = None
+        self.worker = self.consumer = self.heart = self.wakers = None  # type: Any
         self.prefork = self.closing = False
         self.left = threading.Event()
-        #: What the pool answered for each request that it was given; the channels that messages came from.
+        #: For each request that the pool was given, the Future in a pool of threads; channels that messages came from.
         self.applied: Any = weakref.WeakKeyDictionary()
         self.channels: Any = weakref.WeakSet()
-        #: Whether a heartbeat is on its way, and what the last one said: anything running, anything held.
+        #: Whether a heartbeat is on its way; what the last one said (anything running, anything held) and when.
         self.armed, self.told, self.told_at = False, (False, False), 0.0
 
     def problem(self, what: str, text: str) -> None:
         """Remember that something cannot be done here, and log it once."""
         text = text[:MAX_PROBLEM_CHARS]
-        if self.problems.get(what) != text and (what in self.problems or len(self.problems) < MAX_PROBLEMS):
+        if self.problems.get(what) != text:
             self.problems[what] = text
             logger.warning('muster: %s', text)
 
@@ -118,30 +106,28 @@ class Muster:
         try:
             return fun(*args)
         except Exception as exc:  # pylint: disable=broad-except
+            if isinstance(exc, getattr(self.consumer, 'connection_errors', ())):  # not for lack of anything here
+                return logger.info('muster: %s: the broker is away: %s', what, exc)
             return self.problem(what, f'{what} does not work here: {type(exc).__name__}: {exc}')
-
-    # -- settings: before any part of the worker exists, so that they beat every configuration ----------------------
 
     def on_worker_init(self, sender: Any, **_: Any) -> None:
         """Set up the worker and hook into its blueprints."""
         self.worker, app, on_close = sender, sender.app, sender.on_close
-        self.attempt('broker options', self.set_broker, app)
-        self.attempt('prefetch', self.set_prefetch, app)
-        self.attempt('ackMode', self.set_ack_mode, app)
-        self.attempt('routes', self.set_routes, app)
+        for what in ('broker', 'prefetch', 'ack_mode', 'routes'):
+            self.attempt(what, getattr(self, f'set_{what}'), app)
         self.attempt('consumer', app.steps['consumer'].add, Hooks)
 
         def close() -> None:  # the first call of every shutdown, while the broker connection is open
             self.attempt('hand-back', self.hand_back)
-            self.attempt('last heartbeats', self.keep_beating)
+            if self.consumer and self.consumer.heart:
+                self.attempt('last heartbeats', self.keep_beating)
             on_close()
         sender.on_close = close
 
     def on_process_init(self, **_: Any) -> None:
         """A spawned (not forked) child is a new interpreter that never sees worker_init."""
-        if self.worker is None:
-            self.attempt('ackMode', self.set_ack_mode, current_app)
-            self.attempt('routes', self.set_routes, current_app)
+        for fun in (self.set_ack_mode, self.set_routes) if self.worker is None else ():
+            self.attempt('pool process', fun, current_app)
 
     def set_broker(self, app: Any) -> None:
         """Options of the Redis transport, over what the app says; those that the pool does not name stay."""
@@ -186,8 +172,6 @@ class Muster:
             app.amqp.router = app.amqp.Router()
             self.routes.refresh()
 
-    # -- the running worker -----------------------------------------------------------------------------------------
-
     def hook_pool(self, pool: Any) -> None:
         """Learn when a task begins and ends, on every pool type, in whatever thread that is."""
         apply_async, self.prefork = pool.apply_async, getattr(pool, 'uses_semaphore', False)
@@ -206,8 +190,8 @@ class Muster:
             for name in {'accept_callback', 'callback', 'error_callback'}.intersection(options):
                 options[name] = options[name] and followed(options[name])
             result = apply_async(target, args, kwargs, **options)
-            if request is not None:
-                self.applied[request] = result
+            if request is not None:  # weak: a Future, and so its request, must not outlive the task because of this
+                self.applied[request] = weakref.ref(result.f) if hasattr(result, 'f') else None
             return result
         pool.apply_async = hooked
 
@@ -217,14 +201,11 @@ class Muster:
 
         def send_more(type: str, *args: Any, **fields: Any) -> Any:  # pylint: disable=redefined-builtin
             if type == 'worker-heartbeat':
-                self.told, self.told_at = self.activity(), monotonic()
                 extra = self.attempt('heartbeat', self.report)
                 fields.update({'muster': extra} if extra else {})
             return send(type, *args, **fields)
         c.event_dispatcher.send = send_more
         self.attempt('late binding', self.hook_channel, c)
-        if self.prefork and not first:
-            self.attempt('reconnecting', self.mark_busy, c.pool._pool)
         if first:  # logging was not set up before
             for text in (f'prefetch {self.policy}, ack mode {self.ack_mode}', *self.problems.values()):
                 logger.info('muster: %s: %s', self.env.get('MUSTER_POOL'), text)
@@ -248,22 +229,18 @@ class Muster:
             return not full and not (eta_limit and len(self.scheduled()) >= eta_limit)
 
         def restore_unacked_once(*args: Any, **kwargs: Any) -> None:
-            try:
+            with suppress(AttributeError):  # 5.7.0 when Redis is gone; Celery would end the worker and all that it runs
                 restore(*args, **kwargs)
-            except AttributeError:  # 5.7.0 when Redis is gone, and Celery would end the worker with all that it runs
-                logger.warning('muster: the broker is gone: what is not acknowledged stays in unacked')
-        self.slots(), self.scheduled(), channel._in_poll  # what is missing must fail now, not in the loop
+        self.slots(), self.held(), self.scheduled(), channel._in_poll  # what is missing must fail now, not in the loop
         qos.can_consume, qos.restore_unacked_once = can_consume, restore_unacked_once
         for old in self.channels:
-            # Tasks from before a reconnect acknowledge on the old channel. In 5.7.0 it has no connection any more, and
+            # Tasks from before a reconnect acknowledge on the old channel, which in 5.7.0 has no connection any more:
             # the AttributeError would end the worker, other tasks and all.
             old.connection = old.connection or channel.connection
         self.channels.add(channel)
-
-    def mark_busy(self, pool: Any) -> None:
-        """Before 5.7 a reconnect forgets which processes are busy, and sends a task to one that runs a long one."""
-        jobs = [job for job in pool._cache.values() if job._accepted and job._write_to]
-        pool._busy_workers.update(job._write_to.inqW_fd for job in jobs)
+        if self.prefork:  # before 5.7 a reconnect forgets which processes are busy, and sends a task to one of them
+            jobs = [job for job in c.pool._pool._cache.values() if job._accepted and job._write_to]
+            c.pool._pool._busy_workers.update(job._write_to.inqW_fd for job in jobs)
 
     def slots(self) -> int:
         """How many tasks run at once. gevent's num_processes is (before 5.7) what runs now, so its limit counts."""
@@ -276,36 +253,30 @@ class Muster:
         """Threads end tasks outside the loop, which then sleeps up to 2 s (kombu < 5.7): a socket wakes it."""
         if not self.prefork:
             self.wakers = self.wakers or socket.socketpair()
-            for end in self.wakers:
-                end.setblocking(False)
+            self.wakers[0].setblocking(False)
             hub.add_reader(self.wakers[1].fileno(), lambda *_: self.wakers[1].recv(4096))
 
     def wake(self) -> None:
         """A slot is free: ask for the next message now."""
         if self.wakers:
-            try:
+            with suppress(BlockingIOError):  # enough waking bytes are waiting
                 self.wakers[0].send(b'.')
-            except BlockingIOError:
-                pass  # enough waking bytes are waiting
         elif getattr(self.worker.pool, 'is_green', False) and not self.closing:
             channel = self.consumer.task_consumer.channel
-            connected = getattr(channel.client.connection, '_sock', None) is not None
-            if connected and not channel._in_poll and channel.qos.can_consume():
+            if getattr(channel.client.connection, '_sock', None) and not channel._in_poll and channel.qos.can_consume():
                 channel._brpop_start()
-
-    # -- what the operator is told ----------------------------------------------------------------------------------
 
     def report(self) -> dict[str, Any]:
         """The ``muster`` field of a heartbeat. What is not known is absent."""
         if self.routes is not None:  # a table that is broken must show even if this worker sends nothing
             self.routes.refresh()
         running, held = snapshot(state.active_requests), self.held()
+        self.told, self.told_at = (bool(running), bool(held)), monotonic()
         known = {'pool': self.env.get('MUSTER_POOL'), 'ackMode': self.ack_mode, 'prefetch': self.policy}
         return {
-            'v': 1, **{key: value for key, value in known.items() if value},
-            'queues': sorted(self.consumer.app.amqp.queues.consume_from), 'slots': self.slots(),
-            'running': self.by_queue(running), 'held': self.by_queue(held + self.rate_limited()),
-            'scheduled': len(self.scheduled()), 'problems': list(self.problems.values()),
+            'v': 1, **{key: value for key, value in known.items() if value}, 'slots': self.slots(),
+            'queues': sorted(self.consumer.app.amqp.queues.consume_from), 'scheduled': len(self.scheduled()),
+            'running': self.by_queue(running), 'held': self.by_queue(held), 'problems': list(self.problems.values()),
         }
 
     def by_queue(self, requests: Iterable[Any]) -> dict[str, int]:
@@ -313,11 +284,13 @@ class Muster:
         queues = self.consumer.app.amqp.queues.consume_from
         names = {(queue.exchange.name, queue.routing_key): name for name, queue in queues.items()}
         places = [(r.delivery_info.get('exchange'), r.delivery_info.get('routing_key')) for r in requests]
-        return dict(Counter(str(names.get(place, place[1]) if place[0] else place[1]) for place in places))
+        return dict(Counter(str(names.get(place, place[1])) for place in places))
 
     def held(self) -> list[Any]:
-        """Requests that wait for a slot. (Before 5.7 a reconnect forgets that those that run are reserved, too.)"""
-        return [request for request in snapshot(state.reserved_requests) if request not in state.active_requests]
+        """Requests that wait for a slot (before 5.7 a reconnect makes those that run not reserved) or a rate limit."""
+        waiting = [request for request in snapshot(state.reserved_requests) if request not in state.active_requests]
+        buckets = [bucket for bucket in snapshot(self.consumer.task_buckets.values()) if bucket]
+        return waiting + [request for bucket in buckets for request, _ in snapshot(bucket.contents)]
 
     def scheduled(self) -> list[Any]:
         """Requests with an ETA that is still to come (countdown and retry too): Celery keeps them only in its timer."""
@@ -326,50 +299,38 @@ class Muster:
         entries = [item.entry for item in snapshot(c.timer.schedule._queue)]
         return [entry.args[0] for entry in entries if entry.fun in waiting and not entry.canceled]
 
-    def rate_limited(self) -> list[Any]:
-        """Requests that wait for their task's rate limit: neither reserved nor scheduled in Celery's books."""
-        buckets = [bucket for bucket in snapshot(self.consumer.task_buckets.values()) if bucket]
-        return [request for bucket in buckets for request, _ in snapshot(bucket.contents)]
-
-    def activity(self) -> tuple[bool, bool]:
-        """Whether anything runs, and whether anything is held that does not run."""
-        return bool(state.active_requests), bool(self.held())
-
     def changed(self, **_: Any) -> None:
         """Something was received, began or ended: tell the operator soon, if it is news. Called in any thread."""
         if not self.armed and not self.closing and self.consumer is not None:
-            self.armed, hub = True, self.consumer.hub  # whose timer is not made for other threads
-            self.attempt('heartbeat', *((hub.call_soon, self.arm) if hub else (self.arm,)))
-
-    def arm(self) -> None:
-        """Let a heartbeat follow."""
-        self.consumer.timer.call_after(max(SETTLE, self.told_at + BEAT_GAP - monotonic()), self.beat)
+            self.armed, c = True, self.consumer
+            call = c.hub.call_soon if c.hub else (lambda fun, *args: fun(*args))  # the timer is the loop's own
+            wait = max(SETTLE, self.told_at + BEAT_GAP - monotonic())
+            self.attempt('heartbeat', call, c.timer.call_after, wait, self.attempt, ('heartbeat', self.beat))
 
     def beat(self, always: bool = False) -> None:
         """Send a heartbeat now, unless the last one said the same."""
         self.armed, heart = False, self.consumer.heart
-        if heart and (always or self.activity() != self.told):
-            self.attempt('heartbeat', lambda: heart._send('worker-heartbeat', retry=False))
-
-    # -- the end ----------------------------------------------------------------------------------------------------
+        if heart and (always or (bool(state.active_requests), bool(self.held())) != self.told):
+            heart._send('worker-heartbeat', retry=False)
 
     def hand_back(self) -> None:
         """Give back at once, in order and at the head of the queue, what is here and does not run.
 
-        Celery keeps it until the last running task has ended, which may take hours, and loses track of it if the
-        pod is killed before. What runs goes on, and what has run is acknowledged, by Celery as ever.
+        Celery keeps it until the last running task has ended, hours later, or loses it when the pod is killed before.
         """
         c, self.closing = self.consumer, True
-        if c is None or not c.connection or not c.task_consumer or c.connection.transport.driver_type != 'redis':
+        ready = c and c.connection and c.task_consumer and 'pool' not in self.problems  # else what runs is not known
+        if not ready or c.connection.transport.driver_type != 'redis':
             return
         channel, unread, semaphore = c.task_consumer.channel, [], self.worker.semaphore
         c.task_consumer.on_message = unread.append
         c.on_task_request = state.task_ready  # an ETA or a rate limit that falls due from now on starts nothing
         if semaphore is not None:
             semaphore._waiting.clear()
-        self.attempt('reading what is on its way', self.settle, channel)
-        waiting = [r for r in self.held() if not r.acknowledged and self.withdraw(r)]
-        waiting += self.scheduled() + self.rate_limited()
+        if channel._in_poll and channel.client.connection.can_read(timeout=min(channel.brpop_timeout or 1, 2) + 0.5):
+            with suppress(Empty):  # the answer of the BRPOP that is out: it may carry a message
+                channel._brpop_read()
+        waiting = [r for r in self.held() if not r.acknowledged and self.withdraw(r)] + self.scheduled()
         tags = {message.delivery_tag for message in unread}.union(r.message.delivery_tag for r in waiting)
         tags = [tag for tag in reversed(channel.qos._delivered) if tag in tags]
         for tag in tags:
@@ -381,22 +342,13 @@ class Muster:
 
     def withdraw(self, request: Any) -> bool:
         """Keep a request from starting; false if a process, greenlet or thread has it. Threads queue in their pool."""
-        future = getattr(self.applied.get(request), 'f', None)
-        return request not in self.applied or (future is not None and future.cancel())
-
-    def settle(self, channel: Any) -> None:
-        """Wait (about a second at most) for the answer of the BRPOP that is out: it may carry a message."""
-        if channel._in_poll and channel.client.connection.can_read(timeout=min(channel.brpop_timeout or 1, 2) + 0.5):
-            try:
-                channel._brpop_read()
-            except Empty:
-                pass
+        future = self.applied.get(request)
+        return request not in self.applied or bool(future and future() and future().cancel())
 
     def keep_beating(self) -> None:
-        """Celery says worker-offline at SIGTERM, hours before the last task ends: say the truth until ``leave``."""
-        c = self.consumer
-        self.heart, c.heart = c.heart, None  # so Celery's own stop finds none
-        c.timer.cancel(self.heart.tref)
+        """Celery says worker-offline at SIGTERM, hours before the last task ends: say the truth until then."""
+        self.heart, self.consumer.heart = self.consumer.heart, None  # so Celery's own stop finds none
+        self.consumer.timer.cancel(self.heart.tref)
 
         def beats() -> None:
             while not self.left.is_set():
@@ -404,16 +356,9 @@ class Muster:
                 self.left.wait(self.heart.interval)
         threading.Thread(target=beats, name='muster-heart', daemon=True).start()
 
-    def leave(self) -> None:
-        """The last task has ended, and the connection is about to be closed."""
-        self.left.set()
-        if self.heart is not None:
-            self.heart.stop()
-
 
 class Hooks(bootsteps.StartStopStep):
-    """In the consumer's blueprint: made before its other parts are started, started after what receives tasks and
-    before the loop, and again at each reconnect; shut down last, while there still is a connection."""
+    """In the consumer's blueprint: started, also after a reconnect, when all is there but the loop does not run yet."""
 
     requires = ('celery.worker.consumer.tasks:Tasks', 'celery.worker.consumer.heart:Heart')
 
@@ -424,20 +369,20 @@ class Hooks(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:
         muster.attempt('consumer', muster.on_consumer, parent)
 
-    def register_with_event_loop(self, parent: Any, hub: Any) -> None:  # the loop forgets all readers when it restarts
+    def register_with_event_loop(self, parent: Any, hub: Any) -> None:  # it forgets its readers when it starts again
         muster.attempt('waking the loop', muster.hook_loop, hub)
 
     def shutdown(self, parent: Any) -> None:
-        muster.attempt('last heartbeats', muster.leave)
+        muster.left.set()
+        if muster.heart is not None:
+            muster.attempt('last heartbeats', muster.heart.stop)
 
 
 def snapshot(items: Iterable[Any]) -> list[Any]:
     """A copy of what other threads change meanwhile."""
-    while True:
-        try:
-            return list(items)
-        except RuntimeError:  # changed size during iteration
-            continue
+    with suppress(RuntimeError):  # changed size during iteration
+        return list(items)
+    return snapshot(items)
 
 
 def set_conf(app: Any, key: str, value: Any) -> None:
