@@ -205,7 +205,7 @@ function unreadable(key: string, error: Error | undefined): string {
   const text = error?.message ?? 'no answer';
   if (text.includes('WRONGTYPE')) return wrongType(key);
   if (text.startsWith('NOPERM')) {
-    return `the broker's ACL does not let the user read ${key}; allow ~${key} and +eval (or +hlen +hscan) and +smembers`;
+    return `the broker's ACL does not let the user read ${key}; allow ~${key}, +hlen, +hscan and +smembers, and +eval to count inside Redis`;
   }
   return `${key} cannot be read: ${text.slice(0, 120)}`;
 }
