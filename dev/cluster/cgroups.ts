@@ -1,6 +1,7 @@
 // The part of the cgroup tree that belongs to one node. Of its own, because a kubelet removes every pod's group that it does
 // not know, and would remove those of another cluster's pods (and with them their limits).
 import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { pathExists } from '../install/cacheDir.ts';
 import { waitUntil } from './poll.ts';
@@ -27,7 +28,17 @@ export async function makeCgroup(group: string): Promise<void> {
       const all = await readFile(join(hierarchy, file), 'utf8').catch(() => undefined);
       if (!isV2 && all !== undefined) await writeFile(join(folder, file), all);
     }
+    await giveWeight(folder, isV2);
   }
+}
+
+/**
+ * The weight of all processors, as the pods' group of a real node has. With the weight of one process, which is the
+ * default, every pod together would get no more of a busy machine than one program beside them.
+ */
+async function giveWeight(folder: string, isV2: boolean): Promise<void> {
+  const file = join(folder, isV2 ? 'cpu.weight' : 'cpu.shares');
+  if (await pathExists(file)) await writeFile(file, String((isV2 ? 100 : 1024) * availableParallelism()));
 }
 
 /** Removes the node's group and what is below it. The processes in it must have been ended; they may take a moment to go. */
