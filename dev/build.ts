@@ -19,7 +19,9 @@ const result = await build({
   // Text that is part of the program: what Celery pods load, and the scripts that run inside Redis.
   loader: { '.py': 'text', '.lua': 'text' },
   // Some dependencies are CommonJS and call require() for Node's own modules.
-  banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
+  banner: {
+    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+  },
   logLevel: 'warning',
 });
 for (const [file, output] of Object.entries(result.metafile.outputs)) {
