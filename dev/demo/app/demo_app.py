@@ -1,6 +1,6 @@
 """The demo's Celery application: two kinds of task that note how long they waited. It knows nothing of Muster.
 
-Every task notes its wait itself, in a Redis list: from the moment it was sent to the moment it started, both read from
+Each task notes its wait itself, in a Redis list: from the moment it was sent to the moment it started, both read from
 Redis's own clock, so that no two machines' clocks are compared.
 """
 
@@ -12,13 +12,15 @@ import redis
 from celery import Celery
 
 BROKER_URL = os.environ["CELERY_BROKER_URL"]
+SHORT_SECONDS = 0.02
+LONG_SECONDS = 2.0
+
 app = Celery("demo", broker=BROKER_URL)
 app.conf.task_ignore_result = True
 
-# A producer loads Muster's routing table, which has the form of Celery's task_routes setting.
-ROUTES_FILE = os.environ.get("ROUTES_FILE", "")
-if ROUTES_FILE:
-    with open(ROUTES_FILE) as file:
+# Celery's own setting, from a file that whoever deploys the producer may mount.
+if os.environ.get("ROUTES_FILE"):
+    with open(os.environ["ROUTES_FILE"]) as file:
         app.conf.task_routes = json.load(file)
 
 _store = None
@@ -38,17 +40,18 @@ def now() -> float:
     return seconds + micros / 1e6
 
 
-def note(run: str, kind: str, sent: float, seconds: float) -> None:
-    started = now()
+def work(run: str, kind: str, sent: float, seconds: float) -> None:
+    started, began = now(), time.monotonic()
     time.sleep(seconds)
-    store().rpush(f"demo:{run}:done", json.dumps({"kind": kind, "sent": sent, "started": started, "ended": now()}))
+    ended = started + time.monotonic() - began
+    store().rpush(f"demo:{run}:done", json.dumps({"kind": kind, "sent": sent, "started": started, "ended": ended}))
 
 
 @app.task(name="short.run")
 def short(run: str, sent: float) -> None:
-    note(run, "short", sent, 0.02)
+    work(run, "short", sent, SHORT_SECONDS)
 
 
 @app.task(name="long.run")
 def long(run: str, sent: float) -> None:
-    note(run, "long", sent, 2.0)
+    work(run, "long", sent, LONG_SECONDS)

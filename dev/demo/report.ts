@@ -1,0 +1,85 @@
+// What is left of a run: the numbers, the table and where to look next. Pure.
+import pc from 'picocolors';
+import type { Summary } from './results.ts';
+import { comparisonLines } from './view.ts';
+
+/** The outcome of a run. */
+export interface Report {
+  readonly kubernetes: string;
+  readonly celery: string;
+  readonly onePool: Summary;
+  readonly twoPools: Summary;
+}
+
+/** Above this the slots did not keep up, and waits say more about how long the demo ran than about the pools. */
+const MAX_DRAIN_SECONDS = 12;
+
+/** The report as one line of JSON. */
+export function jsonReport({ kubernetes, celery, onePool, twoPools }: Report): string {
+  const numbers = ({ shortWaitSeconds: { p50, p99 }, tasksPerSecond }: Summary) => ({
+    shortWaitSeconds: { p50: round(p50, 4), p99: round(p99, 4) },
+    tasksPerSecond: round(tasksPerSecond, 2),
+  });
+  return JSON.stringify({
+    kubernetes,
+    celery,
+    tasks: onePool.tasks,
+    onePool: numbers(onePool),
+    twoPools: numbers(twoPools),
+  });
+}
+
+/** The report for people. */
+export function reportLines({ kubernetes, celery, onePool, twoPools }: Report): string[] {
+  const factor = onePool.shortWaitSeconds.p99 / twoPools.shortWaitSeconds.p99;
+  const drains = [onePool, twoPools].map(({ drainSeconds }) => drainSeconds);
+  const [first = 0, second = 0] = drains;
+  return [
+    pc.bold(`The same ${onePool.tasks} tasks, the same 4 pods with 2 slots each`),
+    '',
+    ...comparisonLines(onePool, twoPools),
+    '',
+    `  1 short task in 100 waits ${factor.toFixed(factor < 10 ? 1 : 0)} times ${factor >= 1 ? 'shorter' : 'as long'} when long tasks have a pool of their own.`,
+    pc.dim(`  Waits are from sent to started, by the clock of Redis, noted by the tasks. The last task ended`),
+    pc.dim(
+      `  ${first.toFixed(1)} s and ${second.toFixed(1)} s after the last was sent. Kubernetes ${kubernetes}, Celery ${celery}.`,
+    ),
+    ...(Math.max(...drains) > MAX_DRAIN_SECONDS
+      ? ['', pc.yellow('  The slots did not keep up with the load: this machine was too busy for a fair comparison.')]
+      : []),
+  ];
+}
+
+/** How to go on: what to type, and whether it can be typed now. */
+export function closingLines(look: {
+  readonly stays: boolean;
+  readonly namespace: string;
+  readonly operatorNamespace: string;
+  readonly before: readonly string[];
+  readonly takeDown: readonly string[];
+}): string[] {
+  const { stays, namespace, operatorNamespace, before, takeDown } = look;
+  const commands: readonly (readonly [string, string])[] = [
+    ...before.map((line) => [line, ''] as const),
+    [`kubectl get wp -n ${namespace}`, 'the pools'],
+    [`kubectl describe wp long -n ${namespace}`, 'conditions and events of one'],
+    [`kubectl get configmap -n ${namespace} -l app.kubernetes.io/managed-by=muster`, 'the routing table among them'],
+    [`kubectl logs -n ${operatorNamespace} deployment/muster`, 'what the operator decided'],
+    ...takeDown.map((line) => [line, 'takes it down'] as const),
+  ];
+  const title = stays
+    ? 'Everything still runs. To look further:'
+    : 'To look further, let it stay: npm run demo -- --keep, and then';
+  const width = Math.max(...commands.slice(before.length).map(([command]) => command.length));
+  return [
+    pc.bold(title),
+    '',
+    ...commands.map(([command, what]) =>
+      what === '' ? `  ${command}` : `  ${command.padEnd(width)}  ${pc.dim(`# ${what}`)}`,
+    ),
+  ];
+}
+
+function round(value: number, digits: number): number {
+  return Number(value.toFixed(digits));
+}
