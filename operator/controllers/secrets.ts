@@ -26,11 +26,15 @@ export type SecretValue =
 export interface SecretReader {
   /** The decoded value of a key. Throws what the API server's failure was when it could not be asked. */
   read(namespace: string, name: string, key: string, signal: AbortSignal): Promise<SecretValue>;
-  /** Forgets what is remembered of a Secret: its value was refused by the broker, so it may have been rotated. */
-  forget(namespace: string, name: string): void;
+  /** What is remembered of a Secret is believed no longer than "it is not there": with its value nothing works. */
+  doubt(namespace: string, name: string): void;
 }
 
-type Entry = { readonly untilMs: number; readonly data: Promise<RawSecret | 'missing' | 'forbidden'> };
+type Entry = {
+  readonly sinceMs: number;
+  readonly untilMs: number;
+  readonly data: Promise<RawSecret | 'missing' | 'forbidden'>;
+};
 
 /** Builds the reader; reads that are under way at the same time share one request. */
 export function createSecretReader(deps: { client: KubeClient; clock: Clock }): SecretReader {
@@ -46,16 +50,22 @@ export function createSecretReader(deps: { client: KubeClient; clock: Clock }): 
     }
   };
 
+  const doubt = (namespace: string, name: string): void => {
+    const id = `${namespace}/${name}`;
+    const entry = entries.get(id);
+    if (entry !== undefined) entries.set(id, { ...entry, untilMs: entry.sinceMs + missingForMs });
+  };
+
   const load = (namespace: string, name: string): Entry['data'] => {
     const id = `${namespace}/${name}`;
     const nowMs = deps.clock.monotonicMs();
     const entry = entries.get(id);
     if (entry !== undefined && entry.untilMs > nowMs) return entry.data;
     const data = fetch(namespace, name);
-    entries.set(id, { untilMs: nowMs + foundForMs, data });
+    entries.set(id, { sinceMs: nowMs, untilMs: nowMs + foundForMs, data });
     data.then(
       (secret) => {
-        if (typeof secret === 'string') entries.set(id, { untilMs: nowMs + missingForMs, data });
+        if (typeof secret === 'string') doubt(namespace, name);
       },
       () => entries.delete(id),
     );
@@ -82,6 +92,7 @@ export function createSecretReader(deps: { client: KubeClient; clock: Clock }): 
       }
       const encoded = secret.data?.[key];
       if (encoded === undefined) {
+        doubt(namespace, name);
         const keys = Object.keys(secret.data ?? {}).join(', ');
         return {
           kind: 'missing',
@@ -91,9 +102,7 @@ export function createSecretReader(deps: { client: KubeClient; clock: Clock }): 
       }
       return { kind: 'ok', value: Buffer.from(encoded, 'base64').toString('utf8').trim() };
     },
-    forget(namespace, name) {
-      entries.delete(`${namespace}/${name}`);
-    },
+    doubt,
   };
 }
 

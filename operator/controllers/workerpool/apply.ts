@@ -17,6 +17,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { ReconcileContext } from '../../runtime/controller.ts';
 import type { Freshness } from '../../runtime/freshness.ts';
 import type { Decision } from '../../scaling/decide.ts';
+import type { Signals } from '../../signals/signals.ts';
 import type { EventRecorder } from '../../kube/events.ts';
 import { intentHash } from '../intent.ts';
 import { intentAnnotation, type DeploymentRecord } from '../records.ts';
@@ -41,23 +42,16 @@ export interface ApplyDeps {
 export interface ApplyInput {
   readonly poolKey: string;
   readonly observed: Observed;
+  readonly signals: Signals;
   readonly decision: Decision;
   readonly memory: PoolMemory;
   readonly context: ReconcileContext;
 }
 
-/** A change of size that the API server accepted. */
-export interface Scaled {
-  readonly from: number;
-  readonly to: number;
-  /** Wall clock, ms since the epoch. */
-  readonly atMs: number;
-}
-
-/** Brings the Deployment and its size to what they should be; resolves to the change of size, if any. Rejects with KubeError. */
-export async function applyPool(deps: ApplyDeps, input: ApplyInput): Promise<Scaled | undefined> {
+/** Brings the Deployment and its size to what they should be; remembers the change of size, if any. Rejects with KubeError. */
+export async function applyPool(deps: ApplyDeps, input: ApplyInput): Promise<void> {
   const { observed } = input;
-  if (observed.broker.kind === 'problem' || observed.routing === undefined || observed.nameTaken) return undefined;
+  if (observed.broker.kind === 'problem' || observed.routing === undefined || observed.nameTaken) return;
   const { routesConfigMap } = observed.routing;
   const build = (paused: boolean): DeploymentBody =>
     withHash(buildDeployment(observed.pool, { routesConfigMap, paused }));
@@ -70,10 +64,9 @@ export async function applyPool(deps: ApplyDeps, input: ApplyInput): Promise<Sca
   }
   // Asked before the size is written, which moves the generation as well.
   const touched = isTouched(existing, input.memory);
-  const scaled = await scaleIfNeeded(deps, input, isNewborn);
+  await scaleIfNeeded(deps, input, isNewborn);
   const body = build(false);
   if (isNewborn || touched || intentOf(existing) !== intentOf(body)) await applyDeployment(deps, input, body);
-  return scaled;
 }
 
 /** Whether somebody else changed the spec since our own last write. Unknown after a restart: then it is believed. */
@@ -88,23 +81,23 @@ function targetReplicas({ observed, decision }: ApplyInput, isNewborn: boolean, 
   return isNewborn ? spec.scaling.minReplicas : current;
 }
 
-async function scaleIfNeeded(deps: ApplyDeps, input: ApplyInput, isNewborn: boolean): Promise<Scaled | undefined> {
-  const { poolKey, observed, decision, memory, context } = input;
+async function scaleIfNeeded(deps: ApplyDeps, input: ApplyInput, isNewborn: boolean): Promise<void> {
+  const { poolKey, observed, signals, decision, memory, context } = input;
   const { namespace, name } = observed.pool.metadata;
   // A newborn has the API server's default of 1 in its spec, and no pod, because it is paused.
   const specReplicas = observed.deployment?.spec.replicas ?? 1;
   const from = isNewborn ? 0 : specReplicas;
   const to = targetReplicas(input, isNewborn, from);
-  if (to === from && !isNewborn) return undefined;
+  if (to === from && !isNewborn) return;
   const options = { fieldManager: scaleManager, signal: context.signal };
   const scale = await deps.client.scale(resources.deployments, namespace, name, to, options);
   deps.freshness.wrote(poolKey, resources.deployments, scale.resourceVersion);
   if (memory.deploymentGeneration !== undefined && to !== specReplicas) memory.deploymentGeneration += 1;
-  if (to === from) return undefined;
+  if (to === from) return;
+  memory.scaled = { from, to, atMs: deps.clock.now(), decision, signals };
   deps.metrics.scaled(namespace, name, decision.reason, (deps.clock.monotonicMs() - observed.readAtMs) / 1000);
   deps.events.record(events.aboutPool(observed.pool), events.scaled(from, { ...decision, replicas: to }));
   context.log.info('scaled', { from, to, reason: decision.reason, why: decision.message });
-  return { from, to, atMs: deps.clock.now() };
 }
 
 async function applyDeployment(

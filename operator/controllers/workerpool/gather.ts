@@ -101,21 +101,19 @@ async function gatherBroker(
   pool: WorkerPool,
   signal: AbortSignal,
 ): Promise<ObservedBroker> {
-  let resolved = await resolveEndpoint(pool, deps.secrets, signal);
+  // A Secret with which nothing works may have been mended: do not wait until its remembered value is old.
+  const doubtSecrets = (): void => {
+    for (const name of secretNames(pool)) deps.secrets.doubt(pool.metadata.namespace, name);
+  };
+  const resolved = await resolveEndpoint(pool, deps.secrets, signal);
   if (resolved.kind === 'problem') {
+    doubtSecrets();
     deps.subscriptions.unsubscribe(poolKey);
     return resolved;
   }
   const queues = pool.spec.queues.map((queue) => queue.name);
-  let sampler = deps.subscriptions.subscribe(poolKey, resolved.endpoint, queues);
-  const state = sampler.state();
-  if (state.kind === 'failed' && state.reason === 'WrongPassword') {
-    // The Secret may have been rotated: do not wait until its remembered value is old.
-    for (const name of secretNames(pool)) deps.secrets.forget(pool.metadata.namespace, name);
-    resolved = await resolveEndpoint(pool, deps.secrets, signal);
-    if (resolved.kind === 'problem') return resolved;
-    sampler = deps.subscriptions.subscribe(poolKey, resolved.endpoint, queues);
-  }
+  const sampler = deps.subscriptions.subscribe(poolKey, resolved.endpoint, queues);
+  if (sampler.state().kind === 'failed') doubtSecrets();
   return { kind: 'ok', endpoint: resolved.endpoint, sampler };
 }
 

@@ -9,7 +9,8 @@ import type { Freshness, VersionedCache } from '../../runtime/freshness.ts';
 import type { ReconcileContext, Result } from '../../runtime/controller.ts';
 import { decide, type Decision } from '../../scaling/decide.ts';
 import { signals } from '../../signals/signals.ts';
-import { applyPool, deploymentProblem, type ApplyDeps, type ApplyInput, type Scaled } from './apply.ts';
+import { secretNames } from '../endpoints.ts';
+import { applyPool, deploymentProblem, type ApplyDeps, type ApplyInput } from './apply.ts';
 import { gather, type GatherDeps, type Observed } from './gather.ts';
 import type { PoolMemories } from './memory.ts';
 import type { PoolMetrics } from './metrics.ts';
@@ -52,14 +53,16 @@ export function createPoolReconcile(deps: PoolDeps): (poolKey: string, context: 
     memory.signals = meaning.memory;
     const current = observed.deployment?.spec.replicas ?? 0;
     const decision = decide(meaning, scalingPolicy(pool), current);
-    const { scaled, problem } = await applyOrExplain(deps, { poolKey, observed, decision, memory, context });
+    const problem = await applyOrExplain(deps, {
+      ...{ poolKey, observed, signals: meaning, decision, memory, context },
+    });
+    const scaledTo = memory.scaled?.to;
     const podFacts = observed.podFacts;
     const { status, dueMs } = await writeStatus(deps, {
       observed,
       podFacts,
       signals: meaning,
       decision,
-      scaled,
       deploymentProblem: problem,
       memory,
       context,
@@ -69,7 +72,7 @@ export function createPoolReconcile(deps: PoolDeps): (poolKey: string, context: 
       pool: pool.metadata.name,
       signals: meaning,
       decision,
-      currentReplicas: scaled?.to ?? current,
+      currentReplicas: scaledTo ?? current,
       readyReplicas: podFacts.ready,
       ready: status.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') ?? false,
     });
@@ -78,16 +81,14 @@ export function createPoolReconcile(deps: PoolDeps): (poolKey: string, context: 
 }
 
 /** Writes the Deployment and its size; what a user must mend becomes a sentence for the status, all else is thrown. */
-async function applyOrExplain(
-  deps: PoolDeps,
-  input: ApplyInput,
-): Promise<{ scaled?: Scaled | undefined; problem?: DeploymentProblem | undefined }> {
+async function applyOrExplain(deps: PoolDeps, input: ApplyInput): Promise<DeploymentProblem | undefined> {
   try {
-    return { scaled: await applyPool(deps, input), problem: deploymentProblem(input.observed) };
+    await applyPool(deps, input);
+    return deploymentProblem(input.observed);
   } catch (err) {
     const problem = deploymentProblem(input.observed, err);
     if (problem === undefined) throw err;
-    return { problem };
+    return problem;
   }
 }
 
@@ -98,6 +99,11 @@ function forget(deps: PoolDeps, poolKey: string): void {
   deps.freshness.forget(poolKey);
   const slash = poolKey.indexOf('/');
   deps.metrics.remove(poolKey.slice(0, slash), poolKey.slice(slash + 1));
+}
+
+/** Whether the broker fails with what a Secret says. */
+function hasDoubtfulSecret({ pool, broker }: Observed): boolean {
+  return broker.kind === 'ok' && broker.sampler.state().kind === 'failed' && secretNames(pool).length > 0;
 }
 
 /** When to look again if nothing is reported: the soonest of what is pending. An idle pool without pods: never. */
@@ -114,6 +120,7 @@ function again(
     [observed.podFacts.nextCheckMs, 'a pod may have settled'],
     [statusDueMs, 'the counts in the status are due'],
     [observed.broker.kind === 'problem' ? problemRetryMs : undefined, 'the broker of the pool is not known'],
+    [hasDoubtfulSecret(observed) ? problemRetryMs : undefined, 'the Secret may have been mended'],
     [problem === undefined ? undefined : secretRefreshMs, 'the Deployment could not be written'],
     [observed.pods.length > 0 ? watchfulMs : undefined, 'the pool has pods'],
     [broker.url === undefined || broker.tls !== undefined ? secretRefreshMs : undefined, 'a Secret may have changed'],

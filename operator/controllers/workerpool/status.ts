@@ -8,6 +8,7 @@ import {
   workerPoolApiVersion,
   workerPoolResource,
   type LastDecision,
+  type WorkerPool,
   type WorkerPoolStatus,
 } from '../../api/v1alpha1/workerpool.ts';
 import { formatTime } from '../../api/v1alpha1/conditions.ts';
@@ -22,10 +23,9 @@ import type { ReconcileContext } from '../../runtime/controller.ts';
 import type { Decision } from '../../scaling/decide.ts';
 import type { Known } from '../../signals/known.ts';
 import { heldOf, type Signals } from '../../signals/signals.ts';
-import type { Scaled } from './apply.ts';
 import * as events from './events.ts';
 import type { Observed } from './gather.ts';
-import type { PoolMemory } from './memory.ts';
+import type { PoolMemory, Scaled } from './memory.ts';
 
 const statusManager = 'muster-status';
 
@@ -45,7 +45,6 @@ export interface StatusInput {
   readonly podFacts: PodFacts;
   readonly signals: Signals;
   readonly decision: Decision;
-  readonly scaled: Scaled | undefined;
   readonly deploymentProblem: DeploymentProblem | undefined;
   readonly memory: PoolMemory;
   readonly context: ReconcileContext;
@@ -83,11 +82,13 @@ export async function writeStatus(deps: StatusDeps, input: StatusInput): Promise
     signal: context.signal,
   });
   memory.status = { value: status, writtenMs: nowMs };
+  delete memory.scaled;
   return { status };
 }
 
 function statusFacts(input: StatusInput, previous: WorkerPoolStatus | undefined): StatusFacts {
-  const { observed, signals, decision, scaled } = input;
+  const { observed, signals, decision } = input;
+  const { scaled } = input.memory;
   const { broker, deployment, sample } = observed;
   return {
     pool: observed.pool,
@@ -108,19 +109,18 @@ function statusFacts(input: StatusInput, previous: WorkerPoolStatus | undefined)
       return { name: queue.name, ready: queue.ready, running, held: heldOf(sample.ackMode, queue.unacked, running) };
     }),
     decision,
-    lastDecision: scaled === undefined ? undefined : lastDecision(input, scaled),
+    lastDecision: scaled === undefined ? undefined : lastDecision(observed.pool, scaled),
     routing: observed.routing,
     workerProblems: observed.workerProblems,
     silentPods: observed.silentPods,
   };
 }
 
-function lastDecision({ observed, signals, decision }: StatusInput, scaled: Scaled): LastDecision {
-  const { spec } = observed.pool;
+function lastDecision({ spec }: WorkerPool, { from, to, atMs, signals, decision }: Scaled): LastDecision {
   return {
-    time: formatTime(scaled.atMs),
-    from: scaled.from,
-    to: scaled.to,
+    time: formatTime(atMs),
+    from,
+    to,
     reason: decision.reason,
     message: decision.message,
     ...(decision.limitedBy === undefined ? {} : { limitedBy: decision.limitedBy }),
