@@ -26,7 +26,7 @@ export function watchPools({ pools, deployments, pods, configMaps, poolQueue, ro
     // A write of our own status is not a reason to look again: only what the user says is.
     const isOwnEcho =
       type === 'updated' &&
-      old?.metadata.generation === object.metadata.generation &&
+      old.metadata.generation === object.metadata.generation &&
       object.metadata.deletionTimestamp === undefined;
     if (isOwnEcho) return;
     // After a restart of the operator thousands of pools are looked at anew; what users change meanwhile goes first.
@@ -42,14 +42,14 @@ export function watchPools({ pools, deployments, pods, configMaps, poolQueue, ro
     for (const key of podIndex(object)) poolQueue.add(key);
   });
   configMaps.onChange(({ object, initial }) => {
-    if (!initial) routingQueue.add(object.metadata.namespace ?? '');
+    if (!initial) routingQueue.add(object.metadata.namespace);
   });
 }
 
 /** The index by which a pool's pods are found: the key of their pool. */
 export function podIndex(pod: PodRecord): string[] {
   const pool = pod.metadata.labels?.[poolLabel];
-  return pool === undefined ? [] : [`${pod.metadata.namespace ?? ''}/${pool}`];
+  return pool === undefined ? [] : [`${pod.metadata.namespace}/${pool}`];
 }
 
 /** The index by which a namespace's objects are found. */
