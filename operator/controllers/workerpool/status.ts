@@ -140,8 +140,8 @@ function input<K extends string>(key: K, value: Known<number>): Partial<Record<K
 }
 
 /** The status without what may wait: counts of tasks, and the wording (not the reason) of conditions. */
-function urgentPart({ tasks: _tasks, queues: _queues, conditions, ...rest }: WorkerPoolStatus): unknown {
-  return [rest, conditions?.map(({ message: _message, ...condition }) => condition)];
+function urgentPart({ tasks, queues, conditions, ...rest }: WorkerPoolStatus): unknown {
+  return [rest, conditions?.map(({ message, ...condition }) => condition)];
 }
 
 /** One warning event for each problem, when it appears; again only after it was gone. */
