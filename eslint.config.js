@@ -1,6 +1,5 @@
 // Lint rules. The per-folder import rules are the architecture (ARCHITECTURE.md): pure folders may not reach I/O.
 import tseslint from 'typescript-eslint';
-import importX from 'eslint-plugin-import-x';
 
 /** What the pure core may never import: the outside world, and the folders that talk to it. */
 const outsideWorld = [
@@ -58,14 +57,8 @@ export default tseslint.config(
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
-    plugins: { 'import-x': importX },
-    settings: {
-      'import-x/resolver': { node: { extensions: ['.ts'] } },
-      'import-x/parsers': { '@typescript-eslint/parser': ['.ts'] },
-    },
     rules: {
       'max-lines': ['error', { max: 400 }],
-      'import-x/no-cycle': ['error', { maxDepth: 10 }],
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
       '@typescript-eslint/no-confusing-void-expression': [
         'error',
