@@ -2,13 +2,14 @@
  * The operator as its image runs it: the bundle, as a process of its own, with the same flags. What it costs is asked
  * of the kernel, what it did of its own metrics.
  */
-import { readFile } from 'node:fs/promises';
+import { copyFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import getPort from 'get-port';
 import { startProgram } from '../cluster/process.ts';
 
 const bundle = fileURLToPath(new URL('../../dist/operator.mjs', import.meta.url));
+const workerFile = fileURLToPath(new URL('../../worker/celery/muster_worker.py', import.meta.url));
 /** As in the Dockerfile. */
 const nodeFlags = ['--enable-source-maps', '--max-old-space-size=160'];
 /** Kernel ticks of /proc/<pid>/stat in a second, on every Linux that Node runs on. */
@@ -37,21 +38,30 @@ export interface Operator {
 /** How to start it. */
 export interface OperatorOptions {
   readonly kubeconfigPath: string;
+  /** What to run, as `copyBundle` gave it. */
+  readonly bundlePath: string;
   /** A folder for its log. */
   readonly dir: string;
   /** A folder for a CPU profile, written when it ends. */
   readonly profileDir?: string | undefined;
 }
 
+/** Copies the bundle into a folder, so that a build meanwhile does not change what is measured; gives the copy's path. */
+export async function copyBundle(dir: string): Promise<string> {
+  await Promise.all(['', '.map'].map((suffix) => copyFile(`${bundle}${suffix}`, join(dir, `operator.mjs${suffix}`))));
+  return join(dir, 'operator.mjs');
+}
+
 /** Spawns the operator and does not wait for it. */
-export async function startOperator({ kubeconfigPath, dir, profileDir }: OperatorOptions): Promise<Operator> {
+export async function startOperator(options: OperatorOptions): Promise<Operator> {
+  const { kubeconfigPath, bundlePath, dir, profileDir } = options;
   const port = await getPort({ port: Array.from({ length: 20 }, () => 20_000 + Math.floor(Math.random() * 5_000)) });
   const logPath = join(dir, 'operator.log');
   const profile = profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`];
   const spawnedMs = performance.now();
   const program = await startProgram({
     command: process.execPath,
-    args: [...nodeFlags, ...profile, bundle, '--port', String(port)],
+    args: [...nodeFlags, ...profile, bundlePath, '--port', String(port), '--worker-file', workerFile],
     logPath,
     env: { KUBECONFIG: kubeconfigPath, NODE_ENV: 'production', NODE_OPTIONS: '' },
     outlivesParent: false,

@@ -3,10 +3,13 @@ import { eventually } from '../../test/support/eventually.ts';
 import { countOf, writesOf } from './metrics.ts';
 import { startOperator, type Operator, type OperatorOptions } from './operatorProcess.ts';
 import { emptyPools, type Pool } from './pools.ts';
-import type { Stage } from './stage.ts';
+import type { Size, Stage } from './stage.ts';
 
 /** How often a starting operator is asked for its metrics, which costs it a few milliseconds each time. */
 const askMs = 200;
+
+/** How long to wait at most: something is broken then, not slow. */
+const patienceMs = 300_000;
 
 /** What one start took, from the moment at which the process was spawned. */
 export interface StartTimes {
@@ -30,9 +33,9 @@ export async function measureStart(
 ): Promise<{ operator: Operator; times: StartTimes }> {
   for (const { queue } of waiting) await stage.redis.lpush(queue, 'task');
   const operator = await startOperator(options);
-  const decided = Promise.all(waiting.map(({ key }) => stage.sized(key, (size) => size.replicas > 0)));
-  const allSeenMs = await untilAllSeen(operator, pools);
-  const decidedMs = await decided;
+  const isUp = (size: Size): boolean => size.replicas > 0;
+  const decided = Promise.all(waiting.map(({ key }) => stage.sized(key, isUp, patienceMs)));
+  const [decidedMs, allSeenMs] = await Promise.all([decided, untilAllSeen(operator, pools)]);
   await emptyPools(stage, waiting);
   const since = (ms: number): number => (ms - operator.spawnedMs) / 1000;
   return {
@@ -54,7 +57,7 @@ export async function untilAllSeen(operator: Operator, pools: number): Promise<n
       if (seen < pools) throw new Error(`${seen} of ${pools} pools were looked at`);
       return performance.now();
     },
-    { timeoutMs: 300_000, intervalMs: askMs },
+    { timeoutMs: patienceMs, intervalMs: askMs },
   );
 }
 
@@ -69,6 +72,6 @@ export async function untilQuiet(operator: Operator): Promise<void> {
       last = now;
       return wasQuiet;
     },
-    { timeoutMs: 300_000, intervalMs: 7_000 },
+    { timeoutMs: patienceMs, intervalMs: 7_000 },
   );
 }

@@ -2,7 +2,7 @@
 import type { Say } from '../install/progress.ts';
 import { measureIdle } from './idle.ts';
 import { writesOf } from './metrics.ts';
-import { startOperator, type OperatorOptions } from './operatorProcess.ts';
+import { copyBundle, startOperator, type OperatorOptions } from './operatorProcess.ts';
 import { createNamespaces, createPools, namePools, untilAllAtZero, type Pool } from './pools.ts';
 import { reactAtOnce, reactInTurn, reactOnePool, reactWhileRunning } from './reaction.ts';
 import { measureStart, untilAllSeen, untilQuiet, type StartTimes } from './restart.ts';
@@ -40,6 +40,7 @@ async function measure(stage: Stage, options: RunOptions, say: Say): Promise<Res
   if (first === undefined) throw new Error('there is no pool to measure');
   const operatorOptions: OperatorOptions = {
     kubeconfigPath: stage.kubeconfigPath,
+    bundlePath: await copyBundle(stage.dir),
     dir: stage.dir,
     profileDir: options.profile,
   };
