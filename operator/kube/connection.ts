@@ -24,8 +24,11 @@ export interface Connection {
   /**
    * Lets requests begin on new connections; those under way may finish on the old ones. Called after a deadline: a
    * kept-alive connection whose other end has vanished would make every later request wait for its deadline too.
+   * @param route the route of the request that failed; nothing happens when its connections were given up already
+   * @param withWatches ends the watches too: when the server was silent on every connection, theirs are as dead, and
+   *   they would notice only by their own inactivity limit
    */
-  renew(): void;
+  renew(route: Route, withWatches: boolean): void;
   /** Ends every connection at once. */
   close(): Promise<void>;
 }
@@ -41,7 +44,7 @@ export interface ConnectionLimits {
 interface Agents {
   readonly tls: TlsOptions;
   request: Dispatcher;
-  readonly watch: Dispatcher;
+  watch: Dispatcher;
 }
 
 type TlsOptions = Pick<RequestOptions, 'ca' | 'cert' | 'key' | 'passphrase' | 'rejectUnauthorized' | 'servername'>;
@@ -87,10 +90,16 @@ export function createConnection(kubeConfig: KubeConfig, limits: ConnectionLimit
       }
       return { dispatcher: agents[use], origin: server.origin, basePath, headers: authHeaders(options) };
     },
-    renew: () => {
-      if (agents === undefined) return;
-      retire(agents.request);
-      agents.request = build(agents.tls, limits.maxConnections);
+    renew: ({ dispatcher }, withWatches) => {
+      if (agents === undefined || (agents.request !== dispatcher && agents.watch !== dispatcher)) return;
+      if (agents.request === dispatcher || withWatches) {
+        retire(agents.request);
+        agents.request = build(agents.tls, limits.maxConnections);
+      }
+      if (withWatches) {
+        void agents.watch.destroy();
+        agents.watch = build(agents.tls, null);
+      }
     },
     close: async () => {
       const all = [...retired, ...(agents === undefined ? [] : [agents.request, agents.watch])];

@@ -6,6 +6,8 @@ import type { Clock } from '../runtime/clock.ts';
 
 /** A signal that aborts on a deadline or with its parent. */
 export interface Deadline {
+  /** When it was set, monotonic milliseconds. */
+  readonly startMs: number;
   readonly signal: AbortSignal;
   /** Whether it was the time limit that ended it. */
   isTimedOut(): boolean;
@@ -31,6 +33,7 @@ export function createDeadline(clock: Clock, ms: number, parent?: AbortSignal): 
   if (parent?.aborted === true) onParent();
   else parent?.addEventListener('abort', onParent, { once: true });
   return {
+    startMs: clock.monotonicMs(),
     signal: controller.signal,
     isTimedOut: () => timedOut,
     isCancelled: () => parent?.aborted === true,

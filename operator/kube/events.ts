@@ -66,6 +66,7 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
   const waiting: RawEvent[] = [];
   const idlers = new Set<() => void>();
   let sending = 0;
+  for (const why of ['refused', 'limited', 'full']) metrics.eventsDropped.inc({ why }, 0);
 
   const send = async (event: RawEvent): Promise<void> => {
     try {

@@ -54,6 +54,8 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
   const name = resource.plural;
   const log = options.log.child({ resource: name });
   const handlers: ((change: InformerChange<T>) => void)[] = [];
+  metrics.cachedObjects.set({ name }, 0);
+  metrics.handlerErrors.inc({ name }, 0);
   let isSynced = false;
   const waiting = new Set<() => void>();
 

@@ -92,6 +92,7 @@ export function createReflector(options: ReflectorOptions): Reflector {
   const answeredBackoff = createBackoff(clock, random, limits);
   const unansweredBackoff = createBackoff(clock, random, { ...limits, maxMs: limits.unansweredMaxMs });
   const path = pathOf(resource, options.namespace);
+  for (const counter of [metrics.lists, metrics.watches]) counter.inc({ name }, 0);
   let version: string | undefined;
   /** '0' is served from the server's cache; then never older than what we had; '' (newest, from etcd) after "expired". */
   let listFrom = '0';
