@@ -67,7 +67,7 @@ class RouteTable:
         except Exception as exc:  # pylint: disable=broad-except
             self.stamp = muster.problem('routes', f'the routes file cannot be used: {type(exc).__name__}: {exc}')
 
-    def load(self, table: Any) -> None:
+    def load(self, table: Any) -> Any:
         """Take over a table. For a queue that the app forbids, Celery would raise in the middle of the user's code."""
         queues = (muster.worker.app if muster.worker else current_app).amqp.queues
         routes = {str(task): {'queue': str(route['queue'])} for task, route in table.items()}
@@ -94,7 +94,7 @@ class Muster:
         #: Whether a heartbeat is on its way; what the last one said (anything running, anything held) and when.
         self.armed, self.told, self.told_at = False, (False, False), 0.0
 
-    def problem(self, what: str, text: str) -> None:
+    def problem(self, what: str, text: str) -> Any:
         """Remember that something cannot be done here, and log it once."""
         text = text[:MAX_PROBLEM_CHARS]
         if self.problems.get(what) != text:
@@ -217,8 +217,8 @@ class Muster:
         For every policy the answer is yes while a BRPOP is out: Redis may have taken the message from the list
         already, and a no would leave it unread in this worker's socket, in no key, lost if the pod is killed.
         """
-        channel, qos, eta_limit = c.task_consumer.channel, c.task_consumer.channel.qos, c.app.conf.worker_eta_task_limit
-        allowed, restore = qos.can_consume, qos.restore_unacked_once
+        channel, eta_limit = c.task_consumer.channel, c.app.conf.get('worker_eta_task_limit')
+        qos, allowed, restore = channel.qos, channel.qos.can_consume, channel.qos.restore_unacked_once
 
         def can_consume() -> bool:
             if channel._in_poll or self.closing:
@@ -322,7 +322,7 @@ class Muster:
         ready = c and c.connection and c.task_consumer and 'pool' not in self.problems  # else what runs is not known
         if not ready or c.connection.transport.driver_type != 'redis':
             return
-        channel, unread, semaphore = c.task_consumer.channel, [], self.worker.semaphore
+        channel, semaphore, unread = c.task_consumer.channel, self.worker.semaphore, []  # type: Any, Any, Any
         c.task_consumer.on_message = unread.append
         c.on_task_request = state.task_ready  # an ETA or a rate limit that falls due from now on starts nothing
         if semaphore is not None:
@@ -331,8 +331,8 @@ class Muster:
             with suppress(Empty):  # the answer of the BRPOP that is out: it may carry a message
                 channel._brpop_read()
         waiting = [r for r in self.held() if not r.acknowledged and self.withdraw(r)] + self.scheduled()
-        tags = {message.delivery_tag for message in unread}.union(r.message.delivery_tag for r in waiting)
-        tags = [tag for tag in reversed(channel.qos._delivered) if tag in tags]
+        ours = {message.delivery_tag for message in unread}.union(r.message.delivery_tag for r in waiting)
+        tags = [tag for tag in reversed(channel.qos._delivered) if tag in ours]
         for tag in tags:
             channel.qos.restore_by_tag(tag)  # to the head: so from the last to the first, and the first is served next
             VirtualQoS.ack(channel.qos, tag)  # or Celery would restore it a second time at exit
@@ -357,7 +357,7 @@ class Muster:
         threading.Thread(target=beats, name='muster-heart', daemon=True).start()
 
 
-class Hooks(bootsteps.StartStopStep):
+class Hooks(bootsteps.StartStopStep):  # type: ignore[misc]
     """In the consumer's blueprint: started, also after a reconnect, when all is there but the loop does not run yet."""
 
     requires = ('celery.worker.consumer.tasks:Tasks', 'celery.worker.consumer.heart:Heart')

@@ -1,4 +1,4 @@
-"""Settings as keyword arguments; tasks bound at import. Nothing is said about acknowledgement unless a test wants it."""
+"""Settings as keyword arguments; tasks bound at import."""
 
 import gate
 from celery import Celery
