@@ -33,8 +33,7 @@ export interface Measured {
 /** Runs one set-up. Its pools are there afterwards. Rejects with ToolError when not every task was done. */
 export async function measure(deps: MeasureDeps, target: Target, setUp: SetUp, load: Load): Promise<Measured> {
   const { steps } = deps;
-  const names = Object.keys(setUp.pools);
-  await steps.run(`WorkerPools ${names.join(' and ')}: ${podsOf(setUp)} pods ready`, 10, async () => {
+  await steps.run(`${poolsInWords(setUp)}: ${podsOf(setUp)} pods ready`, 10, async () => {
     await applyManifest(target, setUp.manifest, { appImage: target.images.app });
     for (const [name, pods] of Object.entries(setUp.pools)) await waitForPods(target, name, pods);
   });
@@ -50,7 +49,7 @@ export async function measure(deps: MeasureDeps, target: Target, setUp: SetUp, l
 /** Removes the pools of a set-up and waits until their pods are gone, so that the next one has the machine to itself. */
 export async function removePools({ steps }: MeasureDeps, { tools, namespace }: Target, setUp: SetUp): Promise<void> {
   const names = Object.keys(setUp.pools);
-  await steps.run(`WorkerPool ${names.join(', ')} deleted, its pods gone`, 6, async () => {
+  await steps.run(`${poolsInWords(setUp)} deleted, all pods gone`, 6, async () => {
     await tools.kubectl(inNamespace(namespace, 'delete', 'workerpool', ...names));
     const selector = `muster.dev/pool in (${names.join(',')})`;
     await tools.kubectl(inNamespace(namespace, 'wait', '--for=delete', 'pod', '--selector', selector, '--timeout=60s'));
@@ -120,6 +119,11 @@ async function follow(deps: MeasureDeps, target: Target, setUp: SetUp, load: Loa
     clearInterval(redraw);
     clearInterval(plain);
   }
+}
+
+function poolsInWords({ pools }: SetUp): string {
+  const names = Object.keys(pools);
+  return `WorkerPool${names.length === 1 ? '' : 's'} ${names.join(' and ')}`;
 }
 
 function pause(ms: number): Promise<void> {

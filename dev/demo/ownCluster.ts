@@ -1,11 +1,12 @@
 // A cluster of the demo's own on this machine: Kubernetes with a node, and images built here and loaded into it.
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import { ensureBinaries } from '../cluster/binaries.ts';
 import { BINARIES, type BinaryName } from '../cluster/binaryTable.ts';
 import { downCluster, readCluster, upCluster, type RunningCluster } from '../cluster/cluster.ts';
 import { ensureBaseImage } from '../images/baseImages.ts';
 import { baseImageArchive, buildImage, importImage, type BuiltImage } from '../images/images.ts';
+import { commandPath } from '../install/commandPath.ts';
 import { MissingError } from '../install/progress.ts';
 import type { Target, TargetDeps } from './target.ts';
 import { createTools } from './tools.ts';
@@ -60,7 +61,10 @@ export async function prepareOwnCluster({ steps, signal, atEnd }: TargetDeps): P
     },
     images: { app: APP_IMAGE, redis: 'muster.local/redis:dev' },
     look: {
-      before: [`export KUBECONFIG=${cluster.kubeconfigPath}`, `alias kubectl=${kubectl}`],
+      before: [
+        `export KUBECONFIG=${cluster.kubeconfigPath}`,
+        ...((await commandPath('kubectl')) === undefined ? [`export PATH=${dirname(kubectl)}:"$PATH"`] : []),
+      ],
       takeDown: [TAKE_DOWN],
     },
   };

@@ -64,6 +64,10 @@ export function closingLines(look: {
     [`kubectl get wp -n ${namespace}`, 'the pools'],
     [`kubectl describe wp long -n ${namespace}`, 'conditions and events of one'],
     [`kubectl get configmap -n ${namespace} -l app.kubernetes.io/managed-by=muster`, 'the routing table among them'],
+    [
+      `kubectl patch wp long -n ${namespace} --type=json -p '[{"op":"remove","path":"/spec/replicas"}]'`,
+      'lets Muster choose its size: 0 while nothing is to be done',
+    ],
     [`kubectl logs -n ${operatorNamespace} deployment/muster`, 'what the operator decided'],
     ...takeDown.map((line) => [line, 'takes it down'] as const),
   ];
