@@ -173,6 +173,11 @@ print(json.dumps(list(app.control.inspect(timeout=5, limit=1).stats().values())[
         await writeFile(caFile, await writeCertificates(gate.dir, ['localhost']));
         worker = await startWorker({ celery, pool: pool.obj(), gate, caFile }, 'Cannot connect to rediss://');
         expect(await worker.log()).to.match(/certificate|CERTIFICATE/);
+        await worker.stop();
+        // Without an authority of the pool's the public ones count; kombu by itself would take any certificate.
+        const bare = basic().broker({ url: secure.url });
+        worker = await startWorker({ celery, pool: bare.obj(), gate }, 'Cannot connect to rediss://');
+        expect(await worker.log()).to.match(/certificate|CERTIFICATE/);
       } finally {
         await secure.stop();
       }

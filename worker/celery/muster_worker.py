@@ -131,16 +131,16 @@ class Muster:
 
     def set_broker(self, app: Any) -> None:
         """Options of the Redis transport, over what the app says; those that the pool does not name stay."""
-        own, own_ssl = app.conf.broker_transport_options or {}, app.conf.broker_use_ssl
         options = {key: parse(self.env[name]) for name, key, parse in (
             ('MUSTER_VISIBILITY_TIMEOUT_SECONDS', 'visibility_timeout', int),
             ('MUSTER_KEY_PREFIX', 'global_keyprefix', str),
             ('MUSTER_PRIORITY_STEPS', 'priority_steps', lambda steps: [int(step) for step in steps.split(',')]),
         ) if self.env.get(name)}
-        set_conf(app, 'broker_transport_options', {**own, **options})
-        if self.env.get('MUSTER_BROKER_CA_FILE'):
-            trust = {'ssl_ca_certs': self.env['MUSTER_BROKER_CA_FILE'], 'ssl_cert_reqs': ssl.CERT_REQUIRED}
-            set_conf(app, 'broker_use_ssl', {**(own_ssl if isinstance(own_ssl, dict) else {}), **trust})
+        set_conf(app, 'broker_transport_options', {**(app.conf.broker_transport_options or {}), **options})
+        own, ca, url = app.conf.broker_use_ssl, *map(self.env.get, ('MUSTER_BROKER_CA_FILE', 'CELERY_BROKER_URL'))
+        if ca or (url and url.startswith('rediss:') and 'ssl_cert_reqs' not in url and not own):  # or nobody checks
+            trust = {'ssl_cert_reqs': ssl.CERT_REQUIRED, **({'ssl_ca_certs': ca} if ca else {})}
+            set_conf(app, 'broker_use_ssl', {**(own if isinstance(own, dict) else {}), **trust})
         if app._pool is not None:  # connections that the app opened at import are without these options: forget them
             app._pool = app.amqp._producer_pool = None
 
