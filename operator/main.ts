@@ -59,6 +59,8 @@ const limits = { freshnessMs: 5_000, reconcileMs: 30_000, stopMs: 10_000 } as co
 async function run(config: Config, log: Logger, stop: AbortSignal): Promise<void> {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
+  // Gauges that are named like counters, which promtool objects to; each is the sum of a metric that stays.
+  for (const what of ['handles', 'requests', 'resources']) registry.removeSingleMetric(`nodejs_active_${what}_total`);
   const kubeMetrics = createKubeMetrics(registry);
   const runtimeMetrics = createRuntimeMetrics(registry);
   const transport = createTransport({

@@ -79,11 +79,9 @@ export async function startStage(args: readonly string[] = []): Promise<Stage> {
   const [api, redis] = await Promise.all([startApiServer(), startRedis()]);
   const kubectl = await makeKubectl(api.cluster.kubeconfigPath);
   await kubectl(['apply', '--filename', crds]);
-  await kubectl([
-    'wait',
-    '--for=condition=Established',
-    `crd/${workerPoolResource.plural}.${workerPoolResource.group}`,
-  ]);
+  const crd = `crd/${workerPoolResource.plural}.${workerPoolResource.group}`;
+  // In the first moments there are no conditions to wait for, which kubectl takes for an error.
+  await eventually(() => kubectl(['wait', '--for=condition=Established', crd]));
   const start = (more: readonly string[]): Promise<OperatorProcess> =>
     startOperator({ kubeconfig: api.cluster.kubeconfigPath, args: more });
   let operator = await start(args);

@@ -19,34 +19,39 @@ export interface Scaled {
 /** One pool's memory. */
 export interface PoolMemory {
   signals: SignalMemory;
+  /** When this process began to look at the pool (monotonic ms). */
+  sinceMs?: number;
   /** The change of size that no status has told yet: whatever fails after it, it is told by the next one. */
   scaled?: Scaled | undefined;
   /** The status written last and when (monotonic ms), so that an unchanged one is not written again. */
   status?: { readonly value: WorkerPoolStatus; readonly writtenMs: number };
   /** Generation of the Deployment after our own last write: another one means that somebody else changed it. */
   deploymentGeneration?: number;
-  /** Problems that were reported by an event already, as `type/reason`. */
-  reported: ReadonlySet<string>;
+  /** Problems that were reported by an event already, as `type/reason`; absent before the first look. */
+  reported?: ReadonlySet<string>;
 }
 
 /** The memories of all pools, by key. */
 export interface PoolMemories {
-  of(poolKey: string): PoolMemory;
+  /** The memory of this very pool: one that was deleted and made anew under its name starts without any. */
+  of(poolKey: string, uid: string): PoolMemory;
   forget(poolKey: string): void;
+  /** Forgets all: another replica of the operator has been at work meanwhile. */
+  clear(): void;
 }
 
 /** Builds an empty store. */
 export function createPoolMemories(): PoolMemories {
-  const memories = new Map<string, PoolMemory>();
+  const memories = new Map<string, { readonly uid: string; readonly memory: PoolMemory }>();
   return {
-    of(poolKey) {
-      let memory = memories.get(poolKey);
-      if (memory === undefined) {
-        memory = { signals: {}, reported: new Set() };
-        memories.set(poolKey, memory);
-      }
+    of(poolKey, uid) {
+      const known = memories.get(poolKey);
+      if (known?.uid === uid) return known.memory;
+      const memory: PoolMemory = { signals: {} };
+      memories.set(poolKey, { uid, memory });
       return memory;
     },
     forget: (poolKey) => void memories.delete(poolKey),
+    clear: () => memories.clear(),
   };
 }

@@ -47,7 +47,7 @@ export function createPoolReconcile(deps: PoolDeps): (poolKey: string, context: 
     }
     if (!deps.freshness.isFresh(poolKey, deps.caches))
       return { kind: 'requeueAfter', ms: staleRetryMs, why: 'the caches have not seen the last write' };
-    const memory = deps.memories.of(poolKey);
+    const memory = deps.memories.of(poolKey, pool.metadata.uid);
     const observed = await gather(deps, poolKey, pool, context.signal);
     const meaning = signals(observed.sample, memory.signals, deps.clock.monotonicMs());
     memory.signals = meaning.memory;

@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from 'node:util';
 import {
   workerPoolApiVersion,
   workerPoolResource,
+  type Condition,
   type LastDecision,
   type WorkerPool,
   type WorkerPoolStatus,
@@ -31,6 +32,9 @@ const statusManager = 'muster-status';
 
 /** The least time (ms) between two writes that change nothing but counts and the wording of messages. */
 const countsIntervalMs = 5_000;
+
+/** For how long (ms) the status of an earlier operator may stand while this one finds out. */
+const findOutMs = 5_000;
 
 /** What writing a status needs. */
 export interface StatusDeps {
@@ -62,8 +66,12 @@ export async function writeStatus(deps: StatusDeps, input: StatusInput): Promise
   const { observed, memory, context } = input;
   const { pool } = observed;
   const previous = memory.status?.value ?? pool.status;
+  memory.sinceMs ??= deps.clock.monotonicMs();
+  const findingOutMs = memory.sinceMs + findOutMs - deps.clock.monotonicMs();
+  if (previous !== undefined && findingOutMs > 0 && isFindingOut(input, previous))
+    return { status: previous, dueMs: findingOutMs };
   const status = buildStatus(statusFacts(input, previous), deps.clock.now());
-  reportProblems(deps, observed, status, memory);
+  reportProblems(deps, observed, status, previous, memory);
   if (previous !== undefined && isDeepStrictEqual(previous, status)) return { status };
   const nowMs = deps.clock.monotonicMs();
   const isUrgent = previous === undefined || !isDeepStrictEqual(urgentPart(previous), urgentPart(status));
@@ -144,16 +152,37 @@ function urgentPart({ tasks, queues, conditions, ...rest }: WorkerPoolStatus): u
   return [rest, conditions?.map(({ message, ...condition }) => condition)];
 }
 
+/**
+ * Whether this operator has just started, so that a status that an earlier one left says more than it could: the broker
+ * is not connected yet, the routes are not computed, or the workers were not heard. Only for a spec that is the same.
+ */
+function isFindingOut({ observed, memory }: StatusInput, previous: WorkerPoolStatus): boolean {
+  if (memory.status !== undefined || memory.scaled !== undefined) return false;
+  if (previous.observedGeneration !== observed.pool.metadata.generation) return false;
+  const { broker, routing, silentPods } = observed;
+  if (broker.kind === 'problem') return false;
+  return broker.sampler.state().kind === 'connecting' || routing === undefined || silentPods.length > 0;
+}
+
 /** One warning event for each problem, when it appears; again only after it was gone. */
-function reportProblems(deps: StatusDeps, { pool }: Observed, status: WorkerPoolStatus, memory: PoolMemory): void {
-  const problems = (status.conditions ?? []).filter(events.isProblem);
-  const keys = new Set(problems.map(({ type, reason }) => `${type}/${reason}`));
+function reportProblems(
+  deps: StatusDeps,
+  { pool }: Observed,
+  status: WorkerPoolStatus,
+  previous: WorkerPoolStatus | undefined,
+  memory: PoolMemory,
+): void {
+  const problemsOf = ({ conditions = [] }: WorkerPoolStatus): Condition[] => conditions.filter(events.isProblem);
+  const keysOf = (problems: readonly Condition[]): Set<string> =>
+    new Set(problems.map(({ type, reason }) => `${type}/${reason}`));
+  const problems = problemsOf(status);
+  const reported = memory.reported ?? keysOf(problemsOf(previous ?? {}));
   const said = new Set<string>();
   for (const problem of problems) {
     // One cause often shows in two conditions, in the same words.
-    if (memory.reported.has(`${problem.type}/${problem.reason}`) || said.has(problem.message)) continue;
+    if (reported.has(`${problem.type}/${problem.reason}`) || said.has(problem.message)) continue;
     said.add(problem.message);
     deps.events.record(events.aboutPool(pool), events.unhealthy(problem));
   }
-  memory.reported = keys;
+  memory.reported = keysOf(problems);
 }
