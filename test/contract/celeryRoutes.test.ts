@@ -121,6 +121,7 @@ for (const version of celeryVersions) {
       );
       await eventually(async () => expect(await length('celery')).to.equal(1));
       expect(await length('reports')).to.equal(0);
+      expect(heard.latest()?.problems.join()).to.match(/task_queues.*reports/);
     });
   });
 }

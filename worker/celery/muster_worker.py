@@ -181,7 +181,7 @@ class Muster:
                 try:
                     return callback(*args, **kwargs)
                 finally:
-                    self.changed()
+                    self.attempt('heartbeat', self.changed)
                     self.attempt('waking the loop', self.wake)
             return call
 
@@ -397,4 +397,4 @@ if os.environ.get('MUSTER_POOL') and os.environ.get('CELERY_BROKER_URL'):
     os.environ.setdefault('CELERY_BROKER_READ_URL', os.environ['CELERY_BROKER_URL'])
 signals.worker_init.connect(muster.on_worker_init)
 signals.worker_process_init.connect(muster.on_process_init)
-signals.task_received.connect(muster.changed)
+signals.task_received.connect(lambda **_: muster.attempt('heartbeat', muster.changed), weak=False)
