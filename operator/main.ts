@@ -12,7 +12,7 @@ import { poolLabel } from './plan/names.ts';
 import { createBrokerMetrics } from './broker/metrics.ts';
 import { createBrokers } from './broker/brokers.ts';
 import { ConfigError, parseConfig, type Config } from './config.ts';
-import { namespaceIndex, podIndex, watchPools } from './controllers/workerpool/controller.ts';
+import { namespaceIndex, podIndex, requeuePools, watchPools } from './controllers/workerpool/controller.ts';
 import {
   managedByMuster,
   toConfigMapRecord,
@@ -117,6 +117,7 @@ async function run(config: Config, log: Logger, stop: AbortSignal): Promise<void
   const subscriptions = createSubscriptions({ brokers, fleet, enqueue: enqueuePool });
   const secrets = createSecretReader({ client, clock });
   const routing = createRoutingTable();
+  const memories = createPoolMemories();
   const workerFile = await readFile(
     config.workerFile ?? fileURLToPath(new URL('../worker/celery/muster_worker.py', import.meta.url)),
     'utf8',
@@ -164,7 +165,7 @@ async function run(config: Config, log: Logger, stop: AbortSignal): Promise<void
     }),
     caches: [pools, deployments],
     metrics: poolMetrics,
-    memories: createPoolMemories(),
+    memories,
     freshness: createFreshness({ clock, timeoutMs: limits.freshnessMs }),
   });
   const reconcileRouting = createRoutingReconcile({
@@ -181,8 +182,11 @@ async function run(config: Config, log: Logger, stop: AbortSignal): Promise<void
     const loops = createManager({ clock, log, stopTimeoutMs: limits.stopMs });
     loops.add(controller('routing', routingQueue, 2, reconcileRouting));
     loops.add(controller('workerpool', poolQueue, config.workers, reconcilePool));
+    // When it has led before, nothing is subscribed and nothing is queued any more.
+    requeuePools({ pools, poolQueue, routingQueue });
     await loops.run(signal);
     subscriptions.clear();
+    memories.clear();
     poolMetrics.clear();
   };
 

@@ -46,6 +46,18 @@ export function watchPools({ pools, deployments, pods, configMaps, poolQueue, ro
   });
 }
 
+/** Asks for a look at every pool, as after a start. */
+export function requeuePools({
+  pools,
+  poolQueue,
+  routingQueue,
+}: Pick<Watches, 'pools' | 'poolQueue' | 'routingQueue'>): void {
+  for (const { metadata } of pools.list()) {
+    poolQueue.add(`${metadata.namespace}/${metadata.name}`, { priority: initialPriority });
+    routingQueue.add(metadata.namespace, { priority: initialPriority });
+  }
+}
+
 /** The index by which a pool's pods are found: the key of their pool. */
 export function podIndex(pod: PodRecord): string[] {
   const pool = pod.metadata.labels?.[poolLabel];
