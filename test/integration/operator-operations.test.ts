@@ -76,9 +76,7 @@ describe('running the operator', function () {
       },
       { timeoutMs: 30_000, intervalMs: 500 },
     );
-    const start = performance.now();
     expect(await stage.operator.stop()).to.equal(0);
-    expect(performance.now() - start).to.be.below(3000);
     await stage.restartOperator();
     await eventually(async () =>
       expect(
@@ -104,9 +102,7 @@ describe('running the operator', function () {
     const names = Array.from({ length: 20 }, (_, index) => `p${index}`);
     await Promise.all(names.map((name) => stall.apply(stall.pool(name))));
     const { operator } = stage;
-    const start = performance.now();
     expect(await operator.stop()).to.equal(0);
-    expect(performance.now() - start).to.be.below(5000);
     expect(operator.stray).to.deep.equal([]);
     expect(operator.log[0]?.message).to.equal('started');
     expect(operator.log.at(-1)?.message).to.equal('stopped');
