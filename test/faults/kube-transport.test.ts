@@ -1,6 +1,6 @@
 // Requests through a faulty network before a real API server: what is sent again, what never is, how long anything may
 // take, and that connections and credentials are kept and renewed when they should be.
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -223,9 +223,8 @@ describe('transport, through a faulty network', () => {
     };
 
     it('takes a rotated CA without a restart', async () => {
-      const other = await readFile(new URL('../../node_modules/undici/package.json', import.meta.url)); // No certificate at all.
       await writeFile(join(folder, 'token'), `${api.cluster.adminToken}\n`);
-      await writeFile(join(folder, 'ca.crt'), other);
+      await writeFile(join(folder, 'ca.crt'), 'not a certificate');
       const connected = api.connect(inPod(), { limits: { maxRetries: 0 } });
       await wantKind('transport', get(connected));
       await writeFile(join(folder, 'ca.crt'), api.cluster.authorityPem);
