@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Target, TargetDeps } from './target.ts';
+import { ToolError, type Tools } from './tools.ts';
 
 const CHART = join(import.meta.dirname, '../../charts/muster');
 
@@ -9,13 +10,14 @@ const CHART = join(import.meta.dirname, '../../charts/muster');
 export async function installOperator({ steps }: TargetDeps, { tools, operator }: Target): Promise<void> {
   const { namespace, values } = operator;
   if (values === undefined) return;
-  await steps.run('helm install muster charts/muster', 8, () =>
-    tools.helm([
+  await steps.run('helm install muster charts/muster', 8, async () => {
+    const install = tools.helm([
       ...['upgrade', '--install', 'muster', CHART, '--namespace', namespace, '--create-namespace'],
       // One replica: a fail-over is nothing that this demo shows.
-      ...['--set', 'replicas=1', '--wait', '--timeout', '120s', ...values],
-    ]),
-  );
+      ...['--set', 'replicas=1', '--wait', '--timeout', '150s', ...values],
+    ]);
+    await explained(install, tools, namespace, 'app.kubernetes.io/name=muster-operator');
+  });
 }
 
 /** Starts Redis and writes its URL into the Secret that the pools name. */
@@ -30,8 +32,21 @@ export async function installRedis({ steps }: TargetDeps, target: Target): Promi
     const url = `redis://${address.includes(':') ? `[${address}]` : address}:6379/0`;
     const secret = { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'redis' }, stringData: { url } };
     await tools.kubectl(inNamespace(namespace, 'apply', '--filename', '-'), JSON.stringify(secret));
-    await tools.kubectl(inNamespace(namespace, 'wait', '--for=condition=Ready', 'pod/redis', '--timeout=90s'));
+    const wait = inNamespace(namespace, 'wait', '--for=condition=Ready', 'pod/redis', '--timeout=150s');
+    await explained(tools.kubectl(wait), tools, namespace, 'app=redis');
   });
+}
+
+/** Waits for `work`. When it fails, and its pods say why, that is the error: helm and kubectl only say that time is up. */
+async function explained(work: Promise<unknown>, tools: Tools, namespace: string, selector: string): Promise<void> {
+  try {
+    await work;
+  } catch (err) {
+    const waiting = 'jsonpath={.items[*].status.containerStatuses[*].state.waiting.message}';
+    const query = inNamespace(namespace, 'get', 'pods', '--selector', selector, '--output', waiting);
+    const why = await tools.kubectl(query).catch(() => '');
+    throw why === '' ? err : new ToolError(why, { cause: err });
+  }
 }
 
 /** Applies `manifests/<name>.yaml` with its `{{ placeholders }}` filled. */

@@ -6,11 +6,13 @@ import { requireNodeMachine } from './ownCluster.ts';
 import { jsonReport } from './report.ts';
 import { createScreen } from './screen.ts';
 import { createStop } from './stop.ts';
+import { requireImages } from './usersCluster.ts';
 
 await runMain(async () => {
   const options = parseOptions(process.argv);
   // What cannot work says so before anything is printed.
   if (options.context === undefined) requireNodeMachine();
+  else requireImages(options);
   const screen = createScreen(options.json ? process.stderr : process.stdout);
   const stop = createStop(screen);
   try {

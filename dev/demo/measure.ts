@@ -11,6 +11,9 @@ import type { PoolsView, RedisView, RunProgress } from './watch.ts';
 
 const REDRAW_MS = 250;
 const READ_MS = 1_000;
+// A pull that failed is tried again after 10 s, and a pod may find room when another one has gone.
+const PROBLEM_PATIENCE_MS = 30_000;
+const PODS_TIMEOUT_MS = 180_000;
 const START_TIMEOUT_SECONDS = 150;
 const PLAIN_LINE_MS = 5_000;
 // From the first task sent. What is left after the last one is sent takes seconds when the slots keep up.
@@ -35,7 +38,7 @@ export async function measure(deps: MeasureDeps, target: Target, setUp: SetUp, l
   const { steps } = deps;
   await steps.run(`${poolsInWords(setUp)}: ${podsOf(setUp)} pods ready`, 10, async () => {
     await applyManifest(target, setUp.manifest, { appImage: target.images.app });
-    for (const [name, pods] of Object.entries(setUp.pools)) await waitForPods(target, name, pods);
+    for (const [name, pods] of Object.entries(setUp.pools)) await waitForPods(deps, name, pods);
   });
   await steps.run('producer, and every worker warm', 10, async () => {
     await startProducer(target, setUp, load);
@@ -56,15 +59,22 @@ export async function removePools({ steps }: MeasureDeps, { tools, namespace }: 
   });
 }
 
-async function waitForPods({ tools, namespace }: Target, pool: string, pods: number): Promise<void> {
-  try {
-    const condition = `--for=jsonpath={.status.readyReplicas}=${pods}`;
-    await tools.kubectl(inNamespace(namespace, 'wait', condition, `workerpool/${pool}`, '--timeout=90s'));
-  } catch (err) {
-    const message = 'jsonpath={.status.conditions[?(@.type=="Ready")].message}';
-    const why = await tools.kubectl(inNamespace(namespace, 'get', 'workerpool', pool, '--output', message));
-    throw new ToolError(`WorkerPool ${pool} has no ${pods} ready pods after 90 s: ${why}`, { cause: err });
+/** Waits until a pool has its pods. A problem that Muster names and that stays is not waited out. */
+async function waitForPods({ pools, signal }: MeasureDeps, name: string, pods: number): Promise<void> {
+  let problemSinceMs: number | undefined;
+  for (const deadlineMs = performance.now() + PODS_TIMEOUT_MS; performance.now() < deadlineMs;) {
+    signal.throwIfAborted();
+    const { readyReplicas, conditions } = pools.get(name).status;
+    if (readyReplicas === pods) return;
+    const ready = conditions?.find(({ type }) => type === 'Ready');
+    const isProblem = ready?.status === 'False' && ready.reason !== 'Starting';
+    problemSinceMs = isProblem ? (problemSinceMs ?? performance.now()) : undefined;
+    if (problemSinceMs !== undefined && performance.now() - problemSinceMs > PROBLEM_PATIENCE_MS) {
+      throw new ToolError(`WorkerPool ${name} does not get ready: ${ready?.message ?? ''}`);
+    }
+    await pause(200);
   }
+  throw new ToolError(`WorkerPool ${name} has no ${pods} ready pods after ${PODS_TIMEOUT_MS / 1000} s`);
 }
 
 /** The producer waits for the workers, and gives up, by itself; a pod that does not even start is given up here. */

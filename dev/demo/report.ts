@@ -60,28 +60,21 @@ export function closingLines(look: {
 }): string[] {
   const { stays, namespace, operatorNamespace, before, takeDown } = look;
   const commands: readonly (readonly [string, string])[] = [
-    ...before.map((line) => [line, ''] as const),
-    [`kubectl get wp -n ${namespace}`, 'the pools'],
-    [`kubectl describe wp long -n ${namespace}`, 'conditions and events of one'],
-    [`kubectl get configmap -n ${namespace} -l app.kubernetes.io/managed-by=muster`, 'the routing table among them'],
+    ...before.map((line, index) => [index === 0 ? 'this cluster' : '', line] as const),
+    ['the pools', `kubectl get wp -n ${namespace}`],
+    ['conditions and events of one', `kubectl describe wp long -n ${namespace}`],
+    ['the routing table', `kubectl get configmap -n ${namespace} -l app.kubernetes.io/managed-by=muster -o yaml`],
     [
+      'let Muster choose its size',
       `kubectl patch wp long -n ${namespace} --type=json -p '[{"op":"remove","path":"/spec/replicas"}]'`,
-      'lets Muster choose its size: 0 while nothing is to be done',
     ],
-    [`kubectl logs -n ${operatorNamespace} deployment/muster`, 'what the operator decided'],
-    ...takeDown.map((line) => [line, 'takes it down'] as const),
+    ['what the operator did', `kubectl logs -n ${operatorNamespace} deployment/muster`],
+    ...takeDown.map((line, index) => [index === 0 ? 'take it down' : '', line] as const),
   ];
   const title = stays
     ? 'Everything still runs. To look further:'
-    : 'To look further, let it stay: npm run demo -- --keep, and then';
-  const width = Math.max(...commands.slice(before.length).map(([command]) => command.length));
-  return [
-    pc.bold(title),
-    '',
-    ...commands.map(([command, what]) =>
-      what === '' ? `  ${command}` : `  ${command.padEnd(width)}  ${pc.dim(`# ${what}`)}`,
-    ),
-  ];
+    : 'To look further, let it stay (npm run demo -- --keep), and then:';
+  return [pc.bold(title), '', ...commands.map(([what, command]) => `  ${pc.dim(what.padEnd(30))}${command}`)];
 }
 
 function round(value: number, digits: number): number {

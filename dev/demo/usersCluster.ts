@@ -9,6 +9,13 @@ import { createTools, type Tools } from './tools.ts';
 
 const NAMESPACE = 'muster-demo';
 
+/** Images in a registry that the cluster pulls from, or loaded into it. */
+interface UsersImages {
+  readonly operator: string;
+  readonly app: string;
+  readonly redis: string;
+}
+
 /** Checks that the cluster can be used and makes the namespace. Throws MissingError with what is to be done. */
 export async function prepareUsersCluster(
   { steps, signal, atEnd }: TargetDeps,
@@ -70,7 +77,8 @@ function operatorValues(image: string, hasDefinition: boolean): string[] {
   ];
 }
 
-function requireImages({ operatorImage, appImage, redisImage }: DemoOptions) {
+/** The images that were named. Throws MissingError, with what must be done, when one is missing. */
+export function requireImages({ operatorImage, appImage, redisImage }: DemoOptions): UsersImages {
   const missing = [
     ...(operatorImage === undefined ? ['--operator-image'] : []),
     ...(appImage === undefined ? ['--app-image'] : []),

@@ -16,6 +16,9 @@ const poolSchema = z.object({
     tasks: z
       .object({ waiting: z.number().optional(), running: z.number().optional(), held: z.number().optional() })
       .optional(),
+    conditions: z
+      .array(z.object({ type: z.string(), status: z.string(), reason: z.string(), message: z.string() }))
+      .optional(),
   }),
 });
 
