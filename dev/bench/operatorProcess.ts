@@ -10,8 +10,7 @@ import { startProgram } from '../cluster/process.ts';
 
 const bundle = fileURLToPath(new URL('../../dist/operator.mjs', import.meta.url));
 const workerFile = fileURLToPath(new URL('../../worker/celery/muster_worker.py', import.meta.url));
-/** As in the Dockerfile. */
-const nodeFlags = ['--enable-source-maps', '--max-old-space-size=160'];
+const dockerfile = fileURLToPath(new URL('../../Dockerfile', import.meta.url));
 /** Kernel ticks of /proc/<pid>/stat in a second, on every Linux that Node runs on. */
 const ticksPerSecond = 100;
 
@@ -58,6 +57,7 @@ export async function startOperator(options: OperatorOptions): Promise<Operator>
   const port = await getPort({ port: Array.from({ length: 20 }, () => 20_000 + Math.floor(Math.random() * 5_000)) });
   const logPath = join(dir, 'operator.log');
   const profile = profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`];
+  const nodeFlags = parseNodeFlags(await readFile(dockerfile, 'utf8'));
   const spawnedMs = performance.now();
   const program = await startProgram({
     command: process.execPath,
@@ -89,6 +89,13 @@ export async function startOperator(options: OperatorOptions): Promise<Operator>
       await program.ended();
     },
   };
+}
+
+/** The flags between `node` and the program in a Dockerfile's ENTRYPOINT: what is measured is what runs in the image. */
+export function parseNodeFlags(text: string): string[] {
+  const entrypoint = /^ENTRYPOINT (\[.*\])$/m.exec(text)?.[1];
+  if (entrypoint === undefined) throw new Error('the Dockerfile has no ENTRYPOINT in JSON form');
+  return (JSON.parse(entrypoint) as string[]).filter((word) => word.startsWith('--'));
 }
 
 async function readUsage(pid: number): Promise<Usage> {

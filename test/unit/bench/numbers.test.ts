@@ -1,7 +1,7 @@
 /** The benchmark's arithmetic: a wrong percentile or a metric read wrongly would make the promises of the table false. */
 import { expect } from 'chai';
 import { countOf, parseCommandStats, sumOf, writesOf } from '../../../dev/bench/metrics.ts';
-import { parseCpuSeconds, parseMemory } from '../../../dev/bench/operatorProcess.ts';
+import { parseCpuSeconds, parseMemory, parseNodeFlags } from '../../../dev/bench/operatorProcess.ts';
 import { atMost, formatTable } from '../../../dev/bench/report.ts';
 import { percentile, shortNumber, spreadOf } from '../../../dev/bench/statistics.ts';
 
@@ -66,6 +66,16 @@ describe('bench metrics', () => {
     expect(parseMemory(status)).to.deep.equal({ rssMiB: 100, peakRssMiB: 200 });
     expect(parseMemory('')).to.deep.equal({ rssMiB: 0, peakRssMiB: 0 });
   });
+});
+
+describe('bench operator', () => {
+  it('runs with the flags of the image', () => {
+    const text = 'FROM x\nENTRYPOINT ["node", "--a", "--b=1", "/app/operator.mjs"]\n';
+    expect(parseNodeFlags(text)).to.deep.equal(['--a', '--b=1']);
+  });
+
+  it('says when the image has no flags to read', () =>
+    expect(() => parseNodeFlags('ENTRYPOINT node x')).to.throw('ENTRYPOINT in JSON form'));
 });
 
 describe('bench table', () => {
