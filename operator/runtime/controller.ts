@@ -6,6 +6,7 @@
  *   terminal ─────► forget, until it changes     throws ───────► come back after the key's backoff
  */
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import type { Clock } from './clock.ts';
 import type { Logger } from './log.ts';
 import type { ControllerMetrics, ReconcileOutcome } from './metrics.ts';
@@ -62,6 +63,7 @@ export function createController(options: ControllerOptions): Controller {
     const reconcileID = randomUUID();
     const log = options.log.child({ controller: name, ...namesOf(key), reconcileID });
     const abort = new AbortController();
+    setMaxListeners(0, abort.signal); // Every request under way listens: dozens at once are no leak.
     const onStop = (): void => abort.abort();
     stop.addEventListener('abort', onStop, { once: true });
     if (stop.aborted) onStop();

@@ -71,7 +71,7 @@ export function createLogger(level: LogLevel, stream?: NodeJS.WritableStream): L
     transports: [stream === undefined ? new winston.transports.Console() : new winston.transports.Stream({ stream })],
   });
   return {
-    ...wrap(root),
+    ...wrap(root, level),
     close: () =>
       new Promise((resolve) => {
         const guard = setTimeout(resolve, 2000);
@@ -90,12 +90,17 @@ function orderFields(info: winston.Logform.TransformableInfo): Record<string, un
   return { timestamp, level, message, ...rest };
 }
 
-function wrap(logger: winston.Logger): Logger {
+/** winston formats a line before it looks at the level, so a line that nobody will see does not get there. */
+function wrap(logger: winston.Logger, least: LogLevel): Logger {
+  const writer = (level: LogLevel): Logger[LogLevel] =>
+    logLevels.indexOf(level) < logLevels.indexOf(least)
+      ? () => undefined
+      : (message, fields) => void logger.log(level, message, fields ?? {});
   return {
-    debug: (message, fields) => void logger.debug(message, fields ?? {}),
-    info: (message, fields) => void logger.info(message, fields ?? {}),
-    warn: (message, fields) => void logger.warn(message, fields ?? {}),
-    error: (message, fields) => void logger.error(message, fields ?? {}),
-    child: (fields) => wrap(logger.child(fields)),
+    debug: writer('debug'),
+    info: writer('info'),
+    warn: writer('warn'),
+    error: writer('error'),
+    child: (fields) => wrap(logger.child(fields), least),
   };
 }

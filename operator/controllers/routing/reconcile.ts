@@ -12,7 +12,7 @@ import { resources } from '../../kube/types.ts';
 import { buildRoutesConfigMap, buildWorkerFileConfigMap, routesConfigMapName } from '../../plan/configmap.ts';
 import { buildRoutes } from '../../plan/routing.ts';
 import type { Result } from '../../runtime/controller.ts';
-import { resolveEndpoint } from '../endpoints.ts';
+import { resolveEndpoint, type ResolvedEndpoint } from '../endpoints.ts';
 import { intentAnnotation, type ConfigMapRecord } from '../records.ts';
 import type { SecretReader } from '../secrets.ts';
 import { intentHash } from '../intent.ts';
@@ -64,20 +64,30 @@ export function createRoutingReconcile(
   };
 }
 
+/** Each broker is resolved once, however many pools name it: a namespace of a thousand pools has a handful of them. */
 async function gather(
   deps: RoutingDeps,
   pools: readonly WorkerPool[],
   signal: AbortSignal,
 ): Promise<{ byHash: Map<string, WorkerPool[]>; unresolved: boolean }> {
+  const endpoints = new Map<string, Promise<ResolvedEndpoint>>();
+  const resolve = (pool: WorkerPool): Promise<ResolvedEndpoint> => {
+    const broker = JSON.stringify(pool.spec.broker);
+    const endpoint = endpoints.get(broker) ?? resolveEndpoint(pool, deps.secrets, signal);
+    endpoints.set(broker, endpoint);
+    return endpoint;
+  };
   const byHash = new Map<string, WorkerPool[]>();
   let unresolved = false;
-  const resolved = await Promise.all(pools.map((pool) => resolveEndpoint(pool, deps.secrets, signal)));
+  const resolved = await Promise.all(pools.map(resolve));
   pools.forEach((pool, index) => {
     const endpoint = resolved[index];
     if (endpoint?.kind !== 'ok') unresolved = true;
     const hash = endpoint?.kind === 'ok' ? endpoint.endpoint.hash : lastHash(deps, pool);
     if (hash === undefined) return;
-    byHash.set(hash, [...(byHash.get(hash) ?? []), pool]);
+    const members = byHash.get(hash);
+    if (members === undefined) byHash.set(hash, [pool]);
+    else members.push(pool);
   });
   return { byHash, unresolved };
 }
