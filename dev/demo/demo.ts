@@ -46,7 +46,7 @@ export async function runDemo(options: DemoOptions, screen: Screen, stop: Stop):
     print(screen, ['', ...reportLines(report), '']);
     const stays = keep || undos.length === 0;
     const { namespace, operator, look } = target;
-    print(screen, [...closingLines({ ...look, stays, namespace, operatorNamespace: operator.namespace }), '']);
+    print(screen, [...closingLines({ ...look, stays, namespace, operator }), '']);
     return report;
   } finally {
     if (!keep) await takeDown(screen, undos);

@@ -1,7 +1,7 @@
 // What is left of a run: the numbers, the table and where to look next. Pure.
 import pc from 'picocolors';
 import type { Summary } from './results.ts';
-import { comparisonLines } from './view.ts';
+import { comparisonLines, inWords } from './view.ts';
 
 /** The outcome of a run. */
 export interface Report {
@@ -31,7 +31,6 @@ export function jsonReport({ kubernetes, celery, onePool, twoPools }: Report): s
 
 /** The report for people. */
 export function reportLines({ kubernetes, celery, onePool, twoPools }: Report): string[] {
-  const factor = onePool.shortWaitSeconds.p99 / twoPools.shortWaitSeconds.p99;
   const drains = [onePool, twoPools].map(({ drainSeconds }) => drainSeconds);
   const [first = 0, second = 0] = drains;
   return [
@@ -39,7 +38,7 @@ export function reportLines({ kubernetes, celery, onePool, twoPools }: Report): 
     '',
     ...comparisonLines(onePool, twoPools),
     '',
-    `  1 short task in 100 waits ${factor.toFixed(factor < 10 ? 1 : 0)} times ${factor >= 1 ? 'shorter' : 'as long'} when long tasks have a pool of their own.`,
+    `  ${gainInWords(onePool, twoPools)}`,
     pc.dim(`  Waits are from sent to started, by the clock of Redis, noted by the tasks. The last task ended`),
     pc.dim(
       `  ${first.toFixed(1)} s and ${second.toFixed(1)} s after the last was sent. Kubernetes ${kubernetes}, Celery ${celery}.`,
@@ -50,15 +49,24 @@ export function reportLines({ kubernetes, celery, onePool, twoPools }: Report): 
   ];
 }
 
+/** What the 99th percentile means, for who does not think in percentiles. */
+function gainInWords(onePool: Summary, twoPools: Summary): string {
+  const [before, after] = [onePool.shortWaitSeconds.p99, twoPools.shortWaitSeconds.p99];
+  const factor = before / after;
+  const gain =
+    factor >= 1 ? `${factor.toFixed(factor < 9.95 ? 1 : 0)} times sooner` : `${(1 / factor).toFixed(1)} times later`;
+  return `With a pool of their own 99 of 100 short tasks start within ${inWords(after)} instead of ${inWords(before)}: ${gain}.`;
+}
+
 /** How to go on: what to type, and whether it can be typed now. */
 export function closingLines(look: {
   readonly stays: boolean;
   readonly namespace: string;
-  readonly operatorNamespace: string;
+  readonly operator: { readonly name: string; readonly namespace: string };
   readonly before: readonly string[];
   readonly takeDown: readonly string[];
 }): string[] {
-  const { stays, namespace, operatorNamespace, before, takeDown } = look;
+  const { stays, namespace, operator, before, takeDown } = look;
   const commands: readonly (readonly [string, string])[] = [
     ...before.map((line, index) => [index === 0 ? 'this cluster' : '', line] as const),
     ['the pools', `kubectl get wp -n ${namespace}`],
@@ -68,7 +76,7 @@ export function closingLines(look: {
       'let Muster choose its size',
       `kubectl patch wp long -n ${namespace} --type=json -p '[{"op":"remove","path":"/spec/replicas"}]'`,
     ],
-    ['what the operator did', `kubectl logs -n ${operatorNamespace} deployment/muster`],
+    ['what the operator did', `kubectl logs -n ${operator.namespace} deployment/${operator.name}`],
     ...takeDown.map((line, index) => [index === 0 ? 'take it down' : '', line] as const),
   ];
   const title = stays

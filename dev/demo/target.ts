@@ -9,9 +9,11 @@ export interface Target {
   readonly lastTools: Tools;
   /** Namespace of Redis, the pools and the producer. */
   readonly namespace: string;
+  /** The operator's Deployment. */
   readonly operator: {
+    readonly name: string;
     readonly namespace: string;
-    /** Undefined where an operator serves the cluster already: it is used as it is. */
+    /** Values for helm; undefined where an operator serves the cluster already: it is used as it is. */
     readonly values: readonly string[] | undefined;
   };
   readonly images: { readonly app: string; readonly redis: string };

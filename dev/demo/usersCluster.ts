@@ -11,7 +11,6 @@ const NAMESPACE = 'muster-demo';
 
 /** Images in a registry that the cluster pulls from, or loaded into it. */
 interface UsersImages {
-  readonly operator: string;
   readonly app: string;
   readonly redis: string;
 }
@@ -34,8 +33,9 @@ export async function prepareUsersCluster(
     await requireNoNamespace(tools);
     return findMuster(tools);
   });
-  const isServed = found.operator;
-  if (isServed) steps.say('an operator serves this cluster already: it is used as it is');
+  const { operator } = found;
+  if (operator === undefined) requireOperatorImage(options);
+  else steps.say(`operator ${operator.namespace}/${operator.name} serves this cluster already: it is used as it is`);
 
   const deleteNamespace = `kubectl delete namespace ${NAMESPACE} --context ${context}`;
   const uninstall = `helm uninstall muster --namespace ${NAMESPACE} --kube-context ${context}`;
@@ -44,7 +44,7 @@ export async function prepareUsersCluster(
   };
   atEnd(`namespace ${NAMESPACE} deleted`, removal, deleteNamespace);
   await tools.kubectl(['create', 'namespace', NAMESPACE]);
-  if (!isServed) {
+  if (operator === undefined) {
     const uninstalled = async () => {
       await lastTools.helm(['uninstall', 'muster', '--namespace', NAMESPACE, '--ignore-not-found', '--wait']);
     };
@@ -55,13 +55,13 @@ export async function prepareUsersCluster(
     lastTools,
     namespace: NAMESPACE,
     operator: {
-      namespace: NAMESPACE,
-      values: isServed ? undefined : operatorValues(images.operator, found.definition),
+      ...(operator ?? { name: 'muster', namespace: NAMESPACE }),
+      values: operator === undefined ? operatorValues(requireOperatorImage(options), found.definition) : undefined,
     },
     images,
     look: {
       before: [`kubectl config use-context ${context}`],
-      takeDown: [...(isServed ? [] : [uninstall]), deleteNamespace],
+      takeDown: [...(operator === undefined ? [uninstall] : []), deleteNamespace],
     },
   };
 }
@@ -77,24 +77,29 @@ function operatorValues(image: string, hasDefinition: boolean): string[] {
   ];
 }
 
-/** The images that were named. Throws MissingError, with what must be done, when one is missing. */
+/** The images that were named. Throws MissingError, with what must be done, when that of the application is missing. */
 export function requireImages({ operatorImage, appImage, redisImage }: DemoOptions): UsersImages {
-  const missing = [
-    ...(operatorImage === undefined ? ['--operator-image'] : []),
-    ...(appImage === undefined ? ['--app-image'] : []),
-  ];
-  if (operatorImage === undefined || appImage === undefined) {
-    throw new MissingError(
-      `with --context the images come from where that cluster pulls: give ${missing.join(' and ')} too. Build them with ` +
-        '`npm run build && docker build -t NAME:TAG .` and `docker build -t NAME:TAG dev/demo/app`, then ' +
-        '`docker push` them (or `kind load docker-image`, `minikube image load`).',
-    );
-  }
+  if (appImage === undefined) throw missingImages(operatorImage === undefined ? 'both' : '--app-image');
   for (const [flag, image] of Object.entries({ '--operator-image': operatorImage, '--app-image': appImage })) {
-    if (!/^[\w./:-]+:[\w.-]+$/.test(image))
+    if (image !== undefined && !/^[\w./:-]+:[\w.-]+$/.test(image)) {
       throw new MissingError(`${flag} is an image with its tag, as in shop/app:1; not "${image}".`);
+    }
   }
-  return { operator: operatorImage, app: appImage, redis: redisImage };
+  return { app: appImage, redis: redisImage };
+}
+
+function requireOperatorImage({ operatorImage }: DemoOptions): string {
+  if (operatorImage === undefined) throw missingImages('--operator-image');
+  return operatorImage;
+}
+
+function missingImages(flag: 'both' | '--operator-image' | '--app-image'): MissingError {
+  const flags = flag === 'both' ? '--operator-image and --app-image' : flag;
+  return new MissingError(
+    `with --context the images come from where that cluster pulls: give ${flags} too. Build them with ` +
+      '`npm run build && docker build -t NAME:TAG .` and `docker build -t NAME:TAG dev/demo/app`, then ' +
+      '`docker push` them (or `kind load docker-image`, `minikube image load`).',
+  );
 }
 
 async function requireContext(tools: Tools, context: string): Promise<void> {
@@ -114,13 +119,35 @@ async function requireNoNamespace(tools: Tools): Promise<void> {
   }
 }
 
-/** What of Muster is in the cluster: the definition of WorkerPools, and an operator. */
-async function findMuster(tools: Tools): Promise<{ definition: boolean; operator: boolean }> {
+/** What of Muster is in the cluster already. */
+interface Found {
+  /** Whether the API server knows WorkerPools. */
+  readonly definition: boolean;
+  /** The Deployment of an operator that serves every namespace. */
+  readonly operator: { readonly name: string; readonly namespace: string } | undefined;
+}
+
+interface DeploymentList {
+  readonly items: readonly {
+    readonly metadata: { readonly name: string; readonly namespace: string };
+    readonly spec: { readonly template: { readonly spec: { readonly containers: readonly Container[] } } };
+  }[];
+}
+
+interface Container {
+  readonly env?: readonly { readonly name: string }[];
+}
+
+async function findMuster(tools: Tools): Promise<Found> {
   const definition = 'customresourcedefinition/workerpools.muster.dev';
   const label = 'app.kubernetes.io/name=muster-operator';
-  const [definitions, operators] = await Promise.all([
+  const [definitions, deployments] = await Promise.all([
     tools.kubectl(['get', definition, '--ignore-not-found', '--output', 'name']),
-    tools.kubectl(['get', 'deployments', '--all-namespaces', '--selector', label, '--output', 'name']),
+    tools.kubectl(['get', 'deployments', '--all-namespaces', '--selector', label, '--output', 'json']),
   ]);
-  return { definition: definitions !== '', operator: definitions !== '' && operators !== '' };
+  const { items } = JSON.parse(deployments) as DeploymentList;
+  // The chart sets this variable on an operator that serves one namespace only, which is not ours.
+  const isNarrow = ({ env = [] }: Container) => env.some(({ name }) => name === 'MUSTER_NAMESPACE');
+  const operator = items.find(({ spec }) => !spec.template.spec.containers.some(isNarrow));
+  return { definition: definitions !== '', operator: operator?.metadata };
 }
