@@ -85,6 +85,7 @@ export async function startStage(args: readonly string[] = []): Promise<Stage> {
   const start = (more: readonly string[]): Promise<OperatorProcess> =>
     startOperator({ kubeconfig: api.cluster.kubeconfigPath, args: more });
   let operator = await start(args);
+  const watches: (() => Promise<void>)[] = [];
   return {
     api,
     kubectl,
@@ -92,20 +93,26 @@ export async function startStage(args: readonly string[] = []): Promise<Stage> {
     get operator() {
       return operator;
     },
-    stall: async () => makeStall(api, redis, await api.namespace()),
+    stall: async () => makeStall(api, redis, await api.namespace(), watches),
     async restartOperator(more = args) {
       await operator.stop();
       operator = await start(more);
     },
     async stop() {
       await operator.stop();
+      await Promise.all(watches.map((end) => end()));
       await redis.stop();
       await api.stop();
     },
   };
 }
 
-function makeStall({ client, metrics }: TestApiServer, redis: RedisServer, namespace: string): Stall {
+function makeStall(
+  { client, metrics }: TestApiServer,
+  redis: RedisServer,
+  namespace: string,
+  watches: (() => Promise<void>)[],
+): Stall {
   const get = (name: string): Promise<WorkerPool> => client.get<WorkerPool>(workerPoolResource, namespace, name);
   const status = async (name: string): Promise<WorkerPoolStatus> => (await get(name)).status ?? {};
   const deployment = (name: string): Promise<RawDeployment | undefined> =>
@@ -162,11 +169,13 @@ function makeStall({ client, metrics }: TestApiServer, redis: RedisServer, names
       });
       informer.onChange(({ object }) => see(object));
       const running = informer.run(stop.signal);
-      await informer.synced();
-      return () => {
+      const end = (): Promise<void> => {
         stop.abort();
         return running;
       };
+      watches.push(end);
+      await informer.synced();
+      return end;
     },
     async secret(name, value, key = 'url') {
       const data = { [key]: Buffer.from(value).toString('base64') };

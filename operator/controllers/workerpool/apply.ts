@@ -28,6 +28,8 @@ import type { PoolMetrics } from './metrics.ts';
 
 const templateManager = 'muster-workerpool';
 const scaleManager = 'muster-scaler';
+/** The intent of a Deployment that is held back until its size is written, whatever else it says. */
+const bornIntent = 'born';
 
 /** What writing needs. */
 export interface ApplyDeps {
@@ -53,20 +55,31 @@ export async function applyPool(deps: ApplyDeps, input: ApplyInput): Promise<voi
   const { observed } = input;
   if (observed.broker.kind === 'problem' || observed.routing === undefined || observed.nameTaken) return;
   const { routesConfigMap } = observed.routing;
-  const build = (paused: boolean): DeploymentBody =>
-    withHash(buildDeployment(observed.pool, { routesConfigMap, paused }));
-  const born = build(true);
+  const build = (paused: boolean): DeploymentBody => buildDeployment(observed.pool, { routesConfigMap, paused });
   const existing = observed.deployment;
-  const isNewborn = existing === undefined || intentOf(existing) === intentOf(born);
+  const isNewborn = existing === undefined || isBorn(existing);
   if (existing === undefined) {
-    await applyDeployment(deps, input, born);
+    await applyDeployment(deps, input, withIntent(build(true), bornIntent));
     deps.events.record(events.aboutPool(observed.pool), events.created(observed.pool.metadata.name));
   }
   // Asked before the size is written, which moves the generation as well.
   const touched = isTouched(existing, input.memory);
   await scaleIfNeeded(deps, input, isNewborn);
-  const body = build(false);
+  const body = withHash(build(false));
   if (isNewborn || touched || intentOf(existing) !== intentOf(body)) await applyDeployment(deps, input, body);
+}
+
+/**
+ * How many pods the Deployment asks for. One that was born and not let go (an operator ended between two writes) asks
+ * for none, though the API server's default is in its spec.
+ */
+export function currentReplicas({ deployment }: Observed): number {
+  return deployment === undefined || isBorn(deployment) ? 0 : deployment.spec.replicas;
+}
+
+/** Whether this is still what the first of the three writes made. */
+function isBorn(deployment: DeploymentRecord): boolean {
+  return intentOf(deployment) === bornIntent;
 }
 
 /** Whether somebody else changed the spec since our own last write. Unknown after a restart: then it is believed. */
@@ -114,7 +127,11 @@ async function applyDeployment(
 }
 
 function withHash(body: DeploymentBody): DeploymentBody {
-  const annotations = { ...body.metadata.annotations, [intentAnnotation]: intentHash(body) };
+  return withIntent(body, intentHash(body));
+}
+
+function withIntent(body: DeploymentBody, intent: string): DeploymentBody {
+  const annotations = { ...body.metadata.annotations, [intentAnnotation]: intent };
   return { ...body, metadata: { ...body.metadata, annotations } };
 }
 

@@ -10,7 +10,7 @@ import type { ReconcileContext, Result } from '../../runtime/controller.ts';
 import { decide, type Decision } from '../../scaling/decide.ts';
 import { signals } from '../../signals/signals.ts';
 import { secretNames } from '../endpoints.ts';
-import { applyPool, deploymentProblem, type ApplyDeps, type ApplyInput } from './apply.ts';
+import { applyPool, currentReplicas, deploymentProblem, type ApplyDeps, type ApplyInput } from './apply.ts';
 import { gather, type GatherDeps, type Observed } from './gather.ts';
 import type { PoolMemories } from './memory.ts';
 import type { PoolMetrics } from './metrics.ts';
@@ -51,7 +51,7 @@ export function createPoolReconcile(deps: PoolDeps): (poolKey: string, context: 
     const observed = await gather(deps, poolKey, pool, context.signal);
     const meaning = signals(observed.sample, memory.signals, deps.clock.monotonicMs());
     memory.signals = meaning.memory;
-    const current = observed.deployment?.spec.replicas ?? 0;
+    const current = currentReplicas(observed);
     const decision = decide(meaning, scalingPolicy(pool), current);
     const problem = await applyOrExplain(deps, {
       ...{ poolKey, observed, signals: meaning, decision, memory, context },
