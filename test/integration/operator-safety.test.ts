@@ -87,7 +87,10 @@ describe('shrinking', function () {
     await gate.open();
     await eventually(async () => expect(await stall.replicas('a')).to.equal(0));
     expect(await gate.ended()).to.deep.equal(['0']);
-    expect((await stall.status('a')).lastDecision).to.deep.include({ from: 1, to: 0, reason: 'Idle' });
+    // The status follows the size.
+    await eventually(async () =>
+      expect((await stall.status('a')).lastDecision).to.deep.include({ from: 1, to: 0, reason: 'Idle' }),
+    );
   });
 
   it('waits while a worker is silent, says so, and goes on when it is heard again', async () => {

@@ -128,7 +128,8 @@ describe('the size of a pool', function () {
     await wantReplicas(0);
     await kubectl('patch', 'wp/a', '--type=json', '--patch=[{"op": "remove", "path": "/spec/replicas"}]');
     await wantReplicas(9);
-    expect(await stall.condition('a', 'Scaling')).to.match(/^True\/Auto/);
+    // The status follows the size.
+    await eventually(async () => expect(await stall.condition('a', 'Scaling')).to.match(/^True\/Auto/));
     await stage.redis.command('DEL', queue);
     await wantReplicas(0);
   });
