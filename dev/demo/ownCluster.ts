@@ -35,7 +35,7 @@ export async function prepareOwnCluster({ steps, signal, atEnd }: TargetDeps): P
   requireNodeMachine();
   await claimMachine();
   const programs = Object.keys(BINARIES) as BinaryName[];
-  const { kubectl, helm } = await steps.run('programs of Kubernetes, and helm', 480, () =>
+  const { kubectl, helm } = await steps.run('programs of Kubernetes, and helm', undefined, () =>
     ensureBinaries(programs, steps.say),
   );
   const wasUp = (await readCluster(CLUSTER)) !== undefined;
@@ -91,7 +91,7 @@ async function claimMachine(): Promise<void> {
 
 /** Builds and loads the three images; returns an id of the operator's. */
 async function prepareImages({ steps, signal }: TargetDeps, cluster: RunningCluster): Promise<string> {
-  await steps.run('base images: Debian with Node, Python and Redis', 75, async () => {
+  await steps.run('base images: Debian with Node, Python and Redis', undefined, async () => {
     for (const name of ['base-node', 'base-python', 'redis'] as const) {
       signal.throwIfAborted();
       await ensureBaseImage(name, steps.say);

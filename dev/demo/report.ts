@@ -76,6 +76,10 @@ export function closingLines(look: {
       'let Muster choose its size',
       `kubectl patch wp long -n ${namespace} --type=json -p '[{"op":"remove","path":"/spec/replicas"}]'`,
     ],
+    [
+      'send tasks again',
+      `kubectl exec -n ${namespace} deployment/short -- env ROUTES_FILE=/muster/routes/routes.json python3 produce.py again 500 20 1`,
+    ],
     ['what the operator did', `kubectl logs -n ${operator.namespace} deployment/${operator.name}`],
     ...takeDown.map((line, index) => [index === 0 ? 'take it down' : '', line] as const),
   ];

@@ -11,10 +11,11 @@ const FRAMES = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '
 /** Runs named steps one after the other. */
 export interface Steps {
   /**
-   * Runs one step. `aboutSeconds` is the estimate for a first run; later ones know how long it took before.
+   * Runs one step. `aboutSeconds` is the estimate for a first run; later ones know how long it took before. Undefined for
+   * what is done once and then cached: such a step says itself what is missing and how long that takes.
    * Rejects with what `work` rejects with, or with the abort's reason when the demo was stopped before the step.
    */
-  run<T>(title: string, aboutSeconds: number, work: () => Promise<T>): Promise<T>;
+  run<T>(title: string, aboutSeconds: number | undefined, work: () => Promise<T>): Promise<T>;
   /** A line of progress of the step that runs. */
   readonly say: Say;
 }
@@ -26,21 +27,23 @@ export async function createSteps(screen: Screen, signal: AbortSignal): Promise<
     say: (line) => screen.line(pc.dim(`    ${line}`)),
     async run(title, aboutSeconds, work) {
       signal.throwIfAborted();
-      const estimate = `about ${roughly(timings[title] ?? aboutSeconds)}`;
+      const estimate = aboutSeconds === undefined ? '' : `about ${roughly(timings[title] ?? aboutSeconds)}`;
       const startedMs = performance.now();
       const seconds = () => (performance.now() - startedMs) / 1000;
-      if (!screen.isLive) screen.line(`  … ${title} (${estimate})`);
+      if (!screen.isLive) screen.line(`  … ${title}${estimate === '' ? '' : ` (${estimate})`}`);
       let frame = 0;
       const draw = () => {
         const spinner = pc.cyan(FRAMES[frame++ % FRAMES.length] ?? '');
-        screen.redraw([`  ${spinner} ${title.padEnd(54)} ${pc.dim(`${seconds().toFixed(0)} s of ${estimate}`)}`]);
+        screen.redraw([
+          `  ${spinner} ${title.padEnd(54)} ${pc.dim(`${seconds().toFixed(0)} s${estimate === '' ? '' : ` of ${estimate}`}`)}`,
+        ]);
       };
       draw();
       const timer = setInterval(draw, 120);
       try {
         const result = await work();
         screen.line(`  ${pc.green('✓')} ${title.padEnd(54)} ${pc.dim(`${seconds().toFixed(1).padStart(5)} s`)}`);
-        timings[title] = seconds();
+        if (aboutSeconds !== undefined) timings[title] = seconds();
         return result;
       } catch (err) {
         screen.line(`  ${pc.red('✗')} ${title}`);

@@ -22,7 +22,7 @@ export async function prepareUsersCluster(
 ): Promise<Target> {
   const { context } = options;
   const images = requireImages(options);
-  const [kubectl, helm] = await steps.run('kubectl and helm', 165, async () => [
+  const [kubectl, helm] = await steps.run('kubectl and helm', undefined, async () => [
     (await commandPath('kubectl')) ?? (await ensureBinary('kubectl', steps.say)),
     (await commandPath('helm')) ?? (await ensureBinary('helm', steps.say)),
   ]);
