@@ -70,6 +70,9 @@ export function createBoard(endpoint: BrokerEndpoint, restMs: number): Board {
   const heldKey = unackedKey(endpoint);
   const heldPace = newPace();
   let held: HeldReading = { kind: 'unknown', why: notReadYet };
+  /** What was asked and not answered yet: its reading is from before the change that it was asked for. */
+  const asked = new Set<Entry>();
+  let isHeldAsked = false;
   /** Why nothing is known, while the broker cannot be read. */
   let failed: string | undefined;
 
@@ -97,13 +100,14 @@ export function createBoard(endpoint: BrokerEndpoint, restMs: number): Board {
       if (entry === undefined) return;
       entries.delete(name);
       dirty.delete(entry);
+      asked.delete(entry);
       for (const key of entry.keys) entryOfKey.delete(key);
     },
     reading(name) {
       const entry = entries.get(name);
       const unread = { at: -Infinity, value: { kind: 'unknown', why: `queue ${name} is not read` } } as const;
       if (entry === undefined) return { ...unread, isCurrent: false };
-      return { ...entry.shown, isCurrent: !entry.pace.dirty && !heldPace.dirty };
+      return { ...entry.shown, isCurrent: !entry.pace.dirty && !asked.has(entry) && !heldPace.dirty && !isHeldAsked };
     },
     announced(keys, nowMs) {
       const others: string[] = [];
@@ -141,12 +145,17 @@ export function createBoard(endpoint: BrokerEndpoint, restMs: number): Board {
       for (const entry of queues) {
         markSent(entry.pace, nowMs);
         dirty.delete(entry);
+        asked.add(entry);
       }
-      if (withHeld) markSent(heldPace, nowMs);
+      if (withHeld) {
+        markSent(heldPace, nowMs);
+        isHeldAsked = true;
+      }
       return { queues, held: withHeld };
     },
     absorb(chosen, brought, atMs) {
       failed = undefined;
+      asked.clear(); // One read is under way at a time.
       const fresh = new Set<Entry>();
       chosen.queues.forEach(({ name }, index) => {
         const entry = entries.get(name);
@@ -157,7 +166,10 @@ export function createBoard(endpoint: BrokerEndpoint, restMs: number): Board {
         // A key that may not be read is not tracked either: nothing will announce that it may be read now.
         if (ready.kind === 'unknown' && ready.retry) stale(entry);
       });
-      if (brought.held !== undefined) held = brought.held;
+      if (brought.held !== undefined) {
+        held = brought.held;
+        isHeldAsked = false;
+      }
       const different: string[] = [];
       for (const entry of brought.held === undefined ? fresh : entries.values()) {
         const value = readingOf(entry, held);
@@ -172,6 +184,8 @@ export function createBoard(endpoint: BrokerEndpoint, restMs: number): Board {
       failed = why;
       const value: QueueReading = { kind: 'unknown', why };
       held = value;
+      asked.clear();
+      isHeldAsked = false;
       for (const entry of entries.values()) {
         entry.ready = undefined;
         entry.shown = { at: atMs, value };

@@ -53,6 +53,18 @@ describe('createBoard', () => {
     expect(board.reading('a')).to.deep.equal({ at: 10_000, isCurrent: true, value: { kind: 'ok', ready: 3, held: 0 } });
   });
 
+  it('is not current from the announcement of a change until it is answered', () => {
+    const board = readBoard('a', 'b');
+    expect(board.reading('a').isCurrent).to.equal(true);
+    board.announced(['a'], 10_000);
+    expect(board.reading('a').isCurrent, 'announced').to.equal(false);
+    const chosen = board.choose(10_000, false, true);
+    expect(board.reading('a').isCurrent, 'asked').to.equal(false);
+    expect(board.reading('b').isCurrent, 'another queue').to.equal(true);
+    board.absorb(chosen, answer(chosen, 3), 10_000);
+    expect(board.reading('a').isCurrent, 'answered').to.equal(true);
+  });
+
   it('wakes for a priority list too', () => {
     const board = readBoard('a');
     board.announced(['a\x06\x169'], 10_000);
