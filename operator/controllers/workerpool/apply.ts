@@ -65,8 +65,16 @@ export async function applyPool(deps: ApplyDeps, input: ApplyInput): Promise<voi
   // Asked before the size is written, which moves the generation as well.
   const touched = isTouched(existing, input.memory);
   await scaleIfNeeded(deps, input, isNewborn);
-  const body = withHash(build(false));
-  if (isNewborn || touched || intentOf(existing) !== intentOf(body)) await applyDeployment(deps, input, body);
+  const hash = hashOnce(input, routesConfigMap, () => intentHash(build(false)));
+  if (isNewborn || touched || intentOf(existing) !== hash)
+    await applyDeployment(deps, input, withIntent(build(false), hash));
+}
+
+/** The hash is remembered for as long as the pool is what it was: a thousand idle pools are not rendered at every look. */
+function hashOnce({ observed: { pool }, memory }: ApplyInput, routesConfigMap: string, hash: () => string): string {
+  const of = `${pool.metadata.resourceVersion} ${routesConfigMap}`;
+  if (memory.intent?.of !== of) memory.intent = { of, hash: hash() };
+  return memory.intent.hash;
 }
 
 /**
@@ -124,10 +132,6 @@ async function applyDeployment(
   });
   deps.freshness.wrote(poolKey, resources.deployments, applied.metadata.resourceVersion);
   if (applied.metadata.generation !== undefined) memory.deploymentGeneration = applied.metadata.generation;
-}
-
-function withHash(body: DeploymentBody): DeploymentBody {
-  return withIntent(body, intentHash(body));
 }
 
 function withIntent(body: DeploymentBody, intent: string): DeploymentBody {

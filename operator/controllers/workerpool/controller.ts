@@ -20,8 +20,14 @@ export interface Watches {
   readonly routingQueue: WorkQueue;
 }
 
+/** The most (ms) that a change waits for others before the routing of a namespace is made anew; a millisecond a pool. */
+const longestRoutingWaitMs = 1_000;
+
 /** Connects the caches to the queues. To be called once, before the caches run. */
 export function watchPools({ pools, deployments, pods, configMaps, poolQueue, routingQueue }: Watches): void {
+  // Pools come in flocks, and a table that names a thousand owners is dear to write: it waits a moment for the others.
+  const routeSoon = (namespace: string): void =>
+    routingQueue.addAfter(namespace, Math.min(longestRoutingWaitMs, pools.byIndex('namespace', namespace).length));
   pools.onChange(({ type, key, object, old, initial }) => {
     // A write of our own status is not a reason to look again: only what the user says is.
     const isOwnEcho =
@@ -32,7 +38,8 @@ export function watchPools({ pools, deployments, pods, configMaps, poolQueue, ro
     // After a restart of the operator thousands of pools are looked at anew; what users change meanwhile goes first.
     const options = initial ? { priority: initialPriority } : {};
     poolQueue.add(key, options);
-    routingQueue.add(object.metadata.namespace, options);
+    if (initial) routingQueue.add(object.metadata.namespace, options);
+    else routeSoon(object.metadata.namespace);
   });
   // Every Deployment, not only Muster's: a pool whose name is taken mends when the other one goes.
   deployments.onChange(({ key }) => {
@@ -42,7 +49,7 @@ export function watchPools({ pools, deployments, pods, configMaps, poolQueue, ro
     for (const key of podIndex(object)) poolQueue.add(key);
   });
   configMaps.onChange(({ object, initial }) => {
-    if (!initial) routingQueue.add(object.metadata.namespace);
+    if (!initial) routeSoon(object.metadata.namespace);
   });
 }
 

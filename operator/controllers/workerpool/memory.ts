@@ -27,6 +27,8 @@ export interface PoolMemory {
   status?: { readonly value: WorkerPoolStatus; readonly writtenMs: number };
   /** Generation of the Deployment after our own last write: another one means that somebody else changed it. */
   deploymentGeneration?: number;
+  /** The hash of the Deployment that the pool asks for, and of which version of it. */
+  intent?: { readonly of: string; readonly hash: string };
   /** Problems that were reported by an event already, as `type/reason`; absent before the first look. */
   reported?: ReadonlySet<string>;
 }
