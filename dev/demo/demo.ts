@@ -19,7 +19,7 @@ interface Undo {
   readonly undo: () => Promise<void>;
 }
 
-/** Runs the whole demo and resolves to its numbers. Everything is taken down when it returns or rejects, but with `keep`. */
+/** Runs the whole demo and resolves to its numbers. Everything is taken down when it returns or rejects, unless `keep` is set. */
 export async function runDemo(options: DemoOptions, screen: Screen, stop: Stop): Promise<Report> {
   const { signal } = stop;
   const steps = await createSteps(screen, signal);
@@ -49,7 +49,8 @@ export async function runDemo(options: DemoOptions, screen: Screen, stop: Stop):
     print(screen, [...closingLines({ ...look, stays, namespace, operator }), '']);
     return report;
   } finally {
-    if (!keep) await takeDown(screen, undos);
+    // Who interrupts the run wants it gone; after an error there may be something to look at.
+    if (!keep || signal.aborted) await takeDown(screen, undos);
   }
 }
 

@@ -1,5 +1,6 @@
 // `npm run demo`: reads the command line, and makes sure that what was started is taken down however the run ends.
 import { runMain } from '../install/progress.ts';
+import { claimMachine } from './claim.ts';
 import { runDemo } from './demo.ts';
 import { parseOptions } from './options.ts';
 import { requireNodeMachine } from './ownCluster.ts';
@@ -13,8 +14,10 @@ await runMain(async () => {
   // What cannot work says so before anything is printed.
   if (options.context === undefined) requireNodeMachine();
   else requireImages(options);
-  const screen = createScreen(options.json ? process.stderr : process.stdout);
-  const stop = createStop(screen);
+  const giveBack = options.context === undefined ? await claimMachine() : undefined;
+  const output = options.json ? process.stderr : process.stdout;
+  const screen = createScreen(output);
+  const stop = createStop(screen, output);
   try {
     const report = await runDemo(options, screen, stop);
     if (options.json) process.stdout.write(`${jsonReport(report)}\n`);
@@ -24,5 +27,6 @@ await runMain(async () => {
   } finally {
     screen.close();
     stop.close();
+    await giveBack?.();
   }
 });

@@ -1,14 +1,11 @@
 // A cluster of the demo's own on this machine: Kubernetes with a node, and images built here and loaded into it.
-import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { execa } from 'execa';
-import { lock } from 'proper-lockfile';
 import { ensureBinaries } from '../cluster/binaries.ts';
 import { BINARIES, type BinaryName } from '../cluster/binaryTable.ts';
 import { downCluster, readCluster, upCluster, type RunningCluster } from '../cluster/cluster.ts';
 import { ensureBaseImage } from '../images/baseImages.ts';
 import { baseImageArchive, buildImage, importImage, type BuiltImage } from '../images/images.ts';
-import { cacheDir } from '../install/cacheDir.ts';
 import { commandPath } from '../install/commandPath.ts';
 import { MissingError } from '../install/progress.ts';
 import type { Target, TargetDeps } from './target.ts';
@@ -33,7 +30,6 @@ export function requireNodeMachine(): void {
 /** Brings the cluster up, or takes the one that an earlier run kept, and gives it the images of this checkout. */
 export async function prepareOwnCluster({ steps, signal, atEnd }: TargetDeps): Promise<Target> {
   requireNodeMachine();
-  await claimMachine();
   const programs = Object.keys(BINARIES) as BinaryName[];
   const { kubectl, helm } = await steps.run('programs of Kubernetes, and helm', undefined, () =>
     ensureBinaries(programs, steps.say),
@@ -73,20 +69,6 @@ export async function prepareOwnCluster({ steps, signal, atEnd }: TargetDeps): P
       takeDown: [TAKE_DOWN],
     },
   };
-}
-
-/** Two demos would share one cluster and measure each other. The claim ends with the process. */
-async function claimMachine(): Promise<void> {
-  const path = join(cacheDir(), 'demo', 'running');
-  await mkdir(dirname(path), { recursive: true });
-  try {
-    await lock(path, { realpath: false, stale: 30_000, update: 5_000, onCompromised: () => undefined });
-  } catch (err) {
-    throw new MissingError(
-      'another demo is running on this machine: wait until it ends (one that was killed is forgotten after 30 s).',
-      { cause: err },
-    );
-  }
 }
 
 /** Builds and loads the three images; returns an id of the operator's. */

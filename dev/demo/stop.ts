@@ -13,8 +13,8 @@ export interface Stop {
   close(): void;
 }
 
-/** Listens for signals. */
-export function createStop(screen: Screen): Stop {
+/** Listens for signals, and for the end of whoever reads `output` (as in `npm run demo | head`). */
+export function createStop(screen: Screen, output: NodeJS.WriteStream): Stop {
   const controller = new AbortController();
   let hint = '';
   const onSignal = () => {
@@ -27,6 +27,8 @@ export function createStop(screen: Screen): Stop {
     // Not process.exitCode: something that hangs is why one presses twice.
     process.exit(130);
   };
+  const onError = () => controller.abort(new Error('nobody reads the output'));
+  output.on('error', onError);
   for (const name of SIGNALS) process.on(name, onSignal);
   return {
     signal: controller.signal,
