@@ -86,6 +86,11 @@ export function tableOf(results: Results): Row[] {
       shortNumber,
     ),
     {
+      what: `start → every pool looked at, ${all}: CPU time`,
+      bar: '',
+      measured: `${shortNumber(ofStarts((times) => times.cpuSeconds))} s`,
+    },
+    {
       what: `creating ${all}`,
       bar: '',
       measured: `applied in ${shortNumber(creation.appliedSeconds)} s, settled after ${shortNumber(creation.settledSeconds)} s, ${shortNumber(creation.writesPerPool)} writes a pool`,
