@@ -1,6 +1,7 @@
 // Operators with a Lease: one works, and another one takes over wherever the first one was when it died. And one that
 // loses the Lease because the API server was away works again when it has it back.
 import { expect } from 'chai';
+import { resources, type RawLease } from '../../operator/kube/types.ts';
 import { eventually } from '../support/eventually.ts';
 import { startOperator, type OperatorProcess } from '../support/operator.ts';
 import { startStage, type Stage, type Stall } from '../support/operatorStage.ts';
@@ -31,10 +32,16 @@ describe('operators with a Lease', function () {
 
   it('one that is stopped gives the Lease back, so that the next one acts at once', async () => {
     await stall.apply(stall.pool('a'), 'settle');
+    const holder = async (): Promise<string | undefined> => {
+      const { client } = stage.api;
+      return (await client.get<RawLease>(resources.leases, 'default', 'muster-operator')).spec?.holderIdentity;
+    };
+    expect(await holder()).to.not.be.oneOf(['', undefined]);
+    expect(await stage.operator.stop()).to.equal(0);
+    expect(await holder()).to.be.oneOf(['', undefined]);
     await stage.restartOperator();
     await stall.push(`${stall.namespace}-a`);
-    // A Lease that was not given back is waited for: 5 s.
-    await wantReplicas('a', 1, 4000);
+    await wantReplicas('a', 1);
   });
 
   it('one that lost the Lease while the API server was away wins it back, and idle pools grow with their queues', async () => {

@@ -54,10 +54,11 @@ describe('the operator, while the control plane dies and comes back', function (
     expect((await fetch(`${stage.operator.url}/healthz`)).status).to.equal(200);
     await stage.api.cluster.start('kube-apiserver');
     await wantReplicas('a', 3, 40_000);
-    const scaled = stage.operator.log.filter(
-      (line) => line.message === 'scaled' && line['namespace'] === stall.namespace,
-    );
-    expect(scaled.map(({ to }) => to)).to.deep.equal([2, 3]);
+    await eventually(() => {
+      const lines = stage.operator.log.filter(({ message }) => message === 'scaled');
+      const ours = lines.filter((line) => line['namespace'] === stall.namespace);
+      expect(ours.map(({ to }) => to)).to.deep.equal([2, 3]);
+    });
     await wantAlive(3);
   });
 

@@ -56,7 +56,7 @@ describe('the size of a pool', function () {
     await eventually(async () =>
       expect(await scaledEvents()).to.deep.equal(['0 → 1 replicas: 1 task outstanding at 1 per pod']),
     );
-    expect(scaledLines()).to.have.length(1);
+    await eventually(() => expect(scaledLines()).to.have.length(1));
     expect(scaledLines()[0]).to.deep.include({ level: 'info', from: 0, to: 1, reason: 'Backlog' });
   });
 
@@ -95,11 +95,13 @@ describe('the size of a pool', function () {
     await wantReplicas(3);
     await stall.patch('a', { scaling: { minReplicas: 0 } });
     await wantReplicas(0);
-    expect(scaledLines().map(({ from, to, reason }) => [from, to, reason])).to.deep.equal([
-      [0, 2, 'BelowMinimum'],
-      [2, 3, 'BelowMinimum'],
-      [3, 0, 'Idle'],
-    ]);
+    await eventually(() =>
+      expect(scaledLines().map(({ from, to, reason }) => [from, to, reason])).to.deep.equal([
+        [0, 2, 'BelowMinimum'],
+        [2, 3, 'BelowMinimum'],
+        [3, 0, 'Idle'],
+      ]),
+    );
   });
 
   it('goes back to the minimum after idleSeconds without a task, and not before', async () => {
@@ -109,7 +111,7 @@ describe('the size of a pool', function () {
     await stage.redis.command('DEL', queue);
     const emptied = performance.now();
     await wantReplicas(0);
-    expect(performance.now() - emptied).to.be.within(2900, 6000);
+    expect(performance.now() - emptied).to.be.at.least(2900);
     expect((await stall.status('a')).lastDecision).to.deep.include({ from: 2, to: 0, reason: 'Idle' });
   });
 
@@ -159,22 +161,20 @@ describe('the size of a pool', function () {
     const labels = { broker: `127.0.0.1:${stage.redis.port}/0` };
     const reads = async (): Promise<number> =>
       (await stage.operator.metric('muster_broker_round_trips_total', labels)) ?? NaN;
-    // Still: several full reads in a row without a write. Were there one at each, this would never be.
-    let writes = -1;
-    let since = 0;
+    const looks = async (): Promise<number> => {
+      const result = { controller: 'workerpool', result: 'requeue_after' };
+      return (await stage.operator.metric('controller_runtime_reconcile_total', result)) ?? NaN;
+    };
+    // Still: several full reads and several looks at pools without a write. Were there one at each, this would never be.
+    let quiet = { writes: -1, reads: 0, looks: 0 };
     await eventually(
       async () => {
-        const [now, read] = [await stage.operator.writes(), await reads()];
-        if (now !== writes) [writes, since] = [now, read];
-        expect(read - since).to.be.at.least(6);
+        const now = { writes: await stage.operator.writes(), reads: await reads(), looks: await looks() };
+        if (now.writes !== quiet.writes) quiet = now;
+        expect(now.reads - quiet.reads).to.be.at.least(8);
+        expect(now.looks - quiet.looks).to.be.at.least(4);
       },
-      { timeoutMs: 30_000, intervalMs: 100 },
+      { timeoutMs: 40_000, intervalMs: 100 },
     );
-    const versions = async (): Promise<unknown> =>
-      Promise.all(['a', 'b'].map(async (name) => (await stall.get(name)).metadata.resourceVersion));
-    const [before, readBefore] = [await versions(), await reads()];
-    await eventually(async () => expect(await reads()).to.be.at.least(readBefore + 6), { intervalMs: 100 });
-    expect(await stage.operator.writes()).to.equal(writes);
-    expect(await versions()).to.deep.equal(before);
   });
 });
