@@ -9,4 +9,4 @@ COPY LICENSE dist/operator.mjs dist/operator.mjs.map worker/celery/muster_worker
 USER 65532:65532
 ENV NODE_ENV=production MUSTER_WORKER_FILE=/app/muster_worker.py
 # Source maps turn a stack trace into lines of this repository; the heap bound fits the chart's memory limit.
-ENTRYPOINT ["node", "--enable-source-maps", "--max-old-space-size=160", "/app/operator.mjs"]
+ENTRYPOINT ["node", "--enable-source-maps", "--max-old-space-size=160", "--max-semi-space-size=2", "/app/operator.mjs"]

@@ -30,8 +30,11 @@ export interface Board {
   add(queue: string): void;
   /** Forgets a queue. */
   remove(queue: string): void;
-  /** The newest reading of a queue. */
-  reading(queue: string): TimedReading;
+  /**
+   * The newest reading of a queue. One that was begun before `sinceMs` is not current: it is read on the next tick, and
+   * whoever was given a reading that is not current is told when it is, changed or not.
+   */
+  reading(queue: string, sinceMs?: number): TimedReading;
   /** Keys that Redis announced as changed. Gives those that are neither a queue's nor the hash of held messages. */
   announced(keys: readonly string[], nowMs: number): string[];
   /** Everything may have changed (FLUSHALL). */
@@ -44,7 +47,7 @@ export interface Board {
   nextDueMs(countRestMs: number): number;
   /** Chooses what to read now and marks it as sent. `mayCount`: whether a count of held messages may begin. */
   choose(nowMs: number, full: boolean, mayCount: boolean): Chosen;
-  /** Takes in what a read brought; gives the queues whose reading changed. */
+  /** Takes in what a read brought; gives the queues whose reading changed or became current. */
   absorb(chosen: Chosen, brought: Brought, atMs: number): string[];
   /** Nothing is known any more. */
   fail(why: string, atMs: number): void;
@@ -54,6 +57,10 @@ interface Entry extends QueueLists {
   readonly pace: Pace;
   ready: ReadyReading | undefined;
   shown: Omit<TimedReading, 'isCurrent'>;
+  /** When its lists were asked last, of the answers that came. */
+  readSinceMs: number;
+  /** Whether somebody was given a reading that was not current. */
+  isAwaited: boolean;
 }
 
 const notReadYet = 'not read yet';
@@ -73,6 +80,9 @@ export function createBoard(endpoint: BrokerEndpoint, restMs: number): Board {
   /** What was asked and not answered yet: its reading is from before the change that it was asked for. */
   const asked = new Set<Entry>();
   let isHeldAsked = false;
+  /** When the count of held messages began: of the one under way, and of the one that is known. */
+  let heldBegunMs = -Infinity;
+  let heldSinceMs = -Infinity;
   /** Why nothing is known, while the broker cannot be read. */
   let failed: string | undefined;
 
@@ -85,12 +95,18 @@ export function createBoard(endpoint: BrokerEndpoint, restMs: number): Board {
     dirty.add(entry);
   };
 
+  const isCurrent = (entry: Entry): boolean =>
+    !entry.pace.dirty && !asked.has(entry) && !heldPace.dirty && !isHeldAsked;
+
   return {
     add(name) {
       if (entries.has(name)) return;
       const value: QueueReading = { kind: 'unknown', why: failed ?? notReadYet };
       const keys = queueKeys(endpoint, name);
-      const entry: Entry = { name, keys, pace: newPace(), ready: undefined, shown: { at: -Infinity, value } };
+      const entry: Entry = {
+        ...{ name, keys, pace: newPace(), ready: undefined, shown: { at: -Infinity, value } },
+        ...{ readSinceMs: -Infinity, isAwaited: false },
+      };
       entries.set(name, entry);
       dirty.add(entry);
       for (const key of keys) entryOfKey.set(key, entry);
@@ -103,11 +119,18 @@ export function createBoard(endpoint: BrokerEndpoint, restMs: number): Board {
       asked.delete(entry);
       for (const key of entry.keys) entryOfKey.delete(key);
     },
-    reading(name) {
+    reading(name, sinceMs = -Infinity) {
       const entry = entries.get(name);
       const unread = { at: -Infinity, value: { kind: 'unknown', why: `queue ${name} is not read` } } as const;
       if (entry === undefined) return { ...unread, isCurrent: false };
-      return { ...entry.shown, isCurrent: !entry.pace.dirty && !asked.has(entry) && !heldPace.dirty && !isHeldAsked };
+      // Announcements and heartbeats come over two connections: that nothing was announced yet proves nothing.
+      if (entry.readSinceMs < sinceMs && !asked.has(entry)) stale(entry);
+      if (heldSinceMs < sinceMs && !isHeldAsked) markStale(heldPace);
+      if (!isCurrent(entry)) {
+        entry.isAwaited = true;
+        return { ...entry.shown, isCurrent: false };
+      }
+      return { ...entry.shown, isCurrent: true };
     },
     announced(keys, nowMs) {
       const others: string[] = [];
@@ -150,6 +173,7 @@ export function createBoard(endpoint: BrokerEndpoint, restMs: number): Board {
       if (withHeld) {
         markSent(heldPace, nowMs);
         isHeldAsked = true;
+        heldBegunMs = nowMs;
       }
       return { queues, held: withHeld };
     },
@@ -162,6 +186,7 @@ export function createBoard(endpoint: BrokerEndpoint, restMs: number): Board {
         const ready = brought.ready[index];
         if (entry === undefined || ready === undefined) return; // removed while it was read
         entry.ready = ready;
+        entry.readSinceMs = atMs;
         fresh.add(entry);
         // A key that may not be read is not tracked either: nothing will announce that it may be read now.
         if (ready.kind === 'unknown' && ready.retry) stale(entry);
@@ -169,6 +194,7 @@ export function createBoard(endpoint: BrokerEndpoint, restMs: number): Board {
       if (brought.held !== undefined) {
         held = brought.held;
         isHeldAsked = false;
+        heldSinceMs = heldBegunMs;
       }
       const different: string[] = [];
       for (const entry of brought.held === undefined ? fresh : entries.values()) {
@@ -176,7 +202,11 @@ export function createBoard(endpoint: BrokerEndpoint, restMs: number): Board {
         if (!sameReading(entry.shown.value, value)) {
           different.push(entry.name);
           entry.shown = { at: atMs, value };
-        } else if (fresh.has(entry)) entry.shown = { at: atMs, value: entry.shown.value };
+        } else {
+          if (fresh.has(entry)) entry.shown = { at: atMs, value: entry.shown.value };
+          if (entry.isAwaited && isCurrent(entry)) different.push(entry.name);
+        }
+        if (isCurrent(entry)) entry.isAwaited = false;
       }
       return different;
     },

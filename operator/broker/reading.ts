@@ -22,8 +22,9 @@ export interface TimedReading {
   readonly at: number;
   readonly value: QueueReading;
   /**
-   * False when Redis has said since that the queue (or what workers hold) changed, and it was not read again yet: then
-   * what workers say may be newer than this, and a task that moved between the two would be seen in both.
+   * False when Redis has said since that the queue (or what workers hold) changed, or when it was read before the moment
+   * that the caller named: then what workers say may be newer than this, and a task that moved between the two would be
+   * seen in both.
    */
   readonly isCurrent: boolean;
 }

@@ -24,11 +24,11 @@ import { openSession, type Session } from './session.ts';
 /** What pools see of a broker. Answers come from memory. */
 export interface BrokerSampler {
   readonly endpoint: BrokerEndpoint;
-  /** The newest reading of a queue. */
-  reading(queue: string): TimedReading;
+  /** The newest reading of a queue; one begun before `sinceMs` (monotonic) is not current, and soon read again. */
+  reading(queue: string, sinceMs?: number): TimedReading;
   /** How the broker is. */
   state(): BrokerState;
-  /** Calls back with the queues whose reading changed, or `state` when the broker's state did and with it any reading. */
+  /** Calls back with the queues whose reading changed (or is current, after it was not), or `state` when the broker's state did and with it any reading. */
   onChange(fn: (changed: readonly string[] | 'state') => void): void;
 }
 
@@ -229,7 +229,7 @@ export function createSampler(
 
   return {
     endpoint,
-    reading: (queue) => board.reading(queue),
+    reading: (queue, sinceMs) => board.reading(queue, sinceMs),
     state: () => state,
     onChange: (fn) => void listeners.push(fn),
     add(queue) {

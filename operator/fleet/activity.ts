@@ -12,6 +12,8 @@ export interface WorkerReport {
   readonly pod: string;
   /** When it was heard, on the clock's monotonic time; a worker's own time is never believed. */
   readonly receivedAtMs: number;
+  /** When it was first heard to do what it does now, on the same clock. */
+  readonly changedAtMs: number;
   /** Milliseconds between two of its heartbeats. */
   readonly periodMs: number;
   /** `namespace/name` of its pool, if it said so. */
@@ -39,6 +41,8 @@ export type PoolActivity =
       readonly scheduled: number;
       /** By queue, as far as the workers said. */
       readonly byQueue: Readonly<Record<string, QueueActivity>>;
+      /** When the newest change of what they do was heard (monotonic ms); -Infinity without a worker. */
+      readonly changedAtMs: number;
       readonly silentPods: readonly [];
     }
   | { readonly kind: 'unknown'; readonly why: string; readonly silentPods: readonly string[] };
@@ -81,7 +85,8 @@ export function poolActivity(reports: readonly WorkerReport[], pods: readonly st
     for (const [queue, tasks] of Object.entries(extra?.running ?? {})) of(queue).running += tasks;
     for (const [queue, tasks] of Object.entries(extra?.held ?? {})) of(queue).held += tasks;
   }
-  return { kind: 'ok', running, held, scheduled, byQueue: Object.fromEntries(byQueue), silentPods: [] };
+  const changedAtMs = Math.max(...heard.map((report) => report.changedAtMs));
+  return { kind: 'ok', running, held, scheduled, byQueue: Object.fromEntries(byQueue), changedAtMs, silentPods: [] };
 }
 
 function sum(counts: Readonly<Record<string, number>> | undefined): number {

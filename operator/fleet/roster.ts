@@ -62,6 +62,7 @@ export function createRoster(maxWorkers = defaultMaxWorkers): Roster {
         hostname,
         pod: podOf(hostname),
         receivedAtMs: nowMs,
+        changedAtMs: nowMs,
         periodMs,
         ...(extra?.pool === undefined ? {} : { pool: extra.pool }),
         active,
@@ -80,7 +81,8 @@ export function createRoster(maxWorkers = defaultMaxWorkers): Roster {
       const isNews = known.doing !== doing || known.silent || isSilent(known.report, nowMs);
       const isMoved = known.report.pool !== report.pool;
       if (isMoved) unlink(known);
-      Object.assign(known, { report, doing, silent: false });
+      const changedAtMs = known.doing === doing ? known.report.changedAtMs : nowMs;
+      Object.assign(known, { report: { ...report, changedAtMs }, doing, silent: false });
       if (isMoved) link(known);
       return isNews ? report : 'unchanged';
     },

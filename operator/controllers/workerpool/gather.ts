@@ -78,7 +78,7 @@ export async function gather(
     sample: {
       ackMode: pool.spec.ackMode,
       queues: gatherQueues(deps, pool, broker),
-      isCurrent: isCurrent(pool, broker),
+      isCurrent: isCurrent(pool, broker, activity.changedAtMs),
       activity: activity.known,
     },
     readAtMs: newestReadingMs(pool, broker) ?? deps.clock.monotonicMs(),
@@ -133,9 +133,15 @@ function unread(name: string, why: string): QueueSample {
   return { name, ready: unknown(why), unacked: unknown(why) };
 }
 
-/** Whether the readings of all queues hold what the broker holds now, as far as it announces changes. */
-function isCurrent({ spec }: WorkerPool, broker: ObservedBroker): boolean {
-  return broker.kind === 'ok' && spec.queues.every(({ name }) => broker.sampler.reading(name).isCurrent);
+/**
+ * Whether the readings of all queues hold what the broker holds now, as far as it announces changes, and were begun after
+ * the workers last said something new. Only where tasks leave the broker as they start does it matter, and cost a read.
+ */
+function isCurrent({ spec }: WorkerPool, broker: ObservedBroker, changedAtMs: number): boolean {
+  if (broker.kind !== 'ok') return false;
+  const sinceMs = spec.ackMode === 'Early' ? changedAtMs : undefined;
+  const readings = spec.queues.map(({ name }) => broker.sampler.reading(name, sinceMs));
+  return readings.every((reading) => reading.isCurrent);
 }
 
 function newestReadingMs(pool: WorkerPool, broker: ObservedBroker): number | undefined {
@@ -162,13 +168,17 @@ function gatherActivity(deps: GatherDeps, poolKey: string, { workerRunning }: Po
     const others = activity.silentPods.length > 1 ? ` and ${activity.silentPods.length - 1} more` : '';
     const why =
       deps.fleet.problem(poolKey) ?? `no heartbeat from the worker in pod ${activity.silentPods[0] ?? ''}${others}`;
-    return { known: unknown(why), silentPods: activity.silentPods, problems, runningByQueue: () => unknown(why) };
+    return {
+      ...{ known: unknown(why), silentPods: activity.silentPods, problems },
+      ...{ changedAtMs: -Infinity, runningByQueue: () => unknown(why) },
+    };
   }
-  const { running, held, scheduled, byQueue } = activity;
+  const { running, held, scheduled, byQueue, changedAtMs } = activity;
   return {
     known: known({ running, waitingInWorkers: held + scheduled }),
     silentPods: [],
     problems,
+    changedAtMs,
     runningByQueue: (queue) => known(byQueue[queue]?.running ?? 0),
   };
 }
@@ -177,5 +187,6 @@ interface ObservedActivity {
   readonly known: Known<Activity>;
   readonly silentPods: readonly string[];
   readonly problems: readonly string[];
+  readonly changedAtMs: number;
   readonly runningByQueue: (queue: string) => Known<number>;
 }

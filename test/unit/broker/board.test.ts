@@ -65,6 +65,36 @@ describe('createBoard', () => {
     expect(board.reading('a').isCurrent, 'answered').to.equal(true);
   });
 
+  it('is not current for one who heard something after it was read, until lists and held messages are read again', () => {
+    const board = readBoard('a', 'b');
+    expect(board.reading('a', 0).isCurrent).to.equal(true);
+    expect(board.reading('a', 5000).isCurrent, 'heard at 5000').to.equal(false);
+    expect(board.nextDueMs(0), 'nothing is read before the tick').to.equal(Infinity);
+    board.tick(false);
+    const lists = board.choose(6000, false, false);
+    expect(board.absorb(lists, answer(lists, 0), 6000)).to.deep.equal([]);
+    expect(board.reading('a', 5000).isCurrent, 'held messages not counted again').to.equal(false);
+    const held = board.choose(6500, false, true);
+    expect(board.absorb(held, answer(held, 0), 6500), 'told, though nothing changed').to.deep.equal(['a']);
+    expect(board.reading('a', 5000).isCurrent).to.equal(true);
+    expect(board.reading('a', 5000).at).to.equal(6000);
+    const again = board.choose(7000, true, true);
+    expect(board.absorb(again, answer(again, 0), 7000), 'told once').to.deep.equal([]);
+  });
+
+  it('is not current for one who heard something while it was being read', () => {
+    const board = readBoard('a');
+    board.announced(['a'], 10_000);
+    const chosen = board.choose(10_000, false, true);
+    expect(board.reading('a', 10_001).isCurrent).to.equal(false);
+    board.absorb(chosen, answer(chosen, 1), 10_000);
+    expect(board.reading('a', 10_001).isCurrent).to.equal(false);
+    board.tick(false);
+    const next = board.choose(12_000, false, true);
+    board.absorb(next, answer(next, 1), 12_000);
+    expect(board.reading('a', 10_001).isCurrent).to.equal(true);
+  });
+
   it('wakes for a priority list too', () => {
     const board = readBoard('a');
     board.announced(['a\x06\x169'], 10_000);

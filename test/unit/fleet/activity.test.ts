@@ -8,6 +8,7 @@ const report = (pod: string, more: Partial<WorkerReport> = {}): WorkerReport => 
   hostname: `a@${pod}`,
   pod,
   receivedAtMs: nowMs - 1000,
+  changedAtMs: nowMs - 5000,
   periodMs: 2000,
   active: 0,
   processed: 0,
@@ -21,12 +22,16 @@ const extra = (running: Record<string, number>, held: Record<string, number>, sc
   problems: [],
 });
 
+const doing = (running: number, changedAtMs = nowMs - 5000): object => ({
+  ...{ kind: 'ok', running, held: 0, scheduled: 0, byQueue: {}, changedAtMs, silentPods: [] },
+});
+
 describe('poolActivity', () => {
   const cases: Record<string, { reports: WorkerReport[]; pods: string[]; want: object }> = {
     'a pool without pods does nothing': {
       reports: [],
       pods: [],
-      want: { kind: 'ok', running: 0, held: 0, scheduled: 0, byQueue: {}, silentPods: [] },
+      want: doing(0, -Infinity),
     },
     'sums all pods, by queue': {
       reports: [
@@ -40,28 +45,34 @@ describe('poolActivity', () => {
         held: 2,
         scheduled: 3,
         byQueue: { q: { running: 2, held: 1 }, r: { running: 1, held: 1 } },
+        changedAtMs: nowMs - 5000,
         silentPods: [],
       },
     },
     'a worker without the file of Muster counts by what Celery says': {
       reports: [report('p1', { active: 3 })],
       pods: ['p1'],
-      want: { kind: 'ok', running: 3, held: 0, scheduled: 0, byQueue: {}, silentPods: [] },
+      want: doing(3),
     },
     'two workers in one pod are both counted': {
       reports: [report('p1', { active: 1 }), report('p1', { hostname: 'b@p1', active: 1 })],
       pods: ['p1'],
-      want: { kind: 'ok', running: 2, held: 0, scheduled: 0, byQueue: {}, silentPods: [] },
+      want: doing(2),
     },
     'the larger of two counts is true, they are a moment apart': {
       reports: [report('p1', { active: 1, extra: extra({ q: 2 }, {}) })],
       pods: ['p1'],
-      want: { kind: 'ok', running: 2, held: 0, scheduled: 0, byQueue: { q: { running: 2, held: 0 } }, silentPods: [] },
+      want: { ...doing(2), byQueue: { q: { running: 2, held: 0 } } },
+    },
+    'its newest change is the one heard last': {
+      reports: [report('p1', { changedAtMs: nowMs - 3000 }), report('p2', { changedAtMs: nowMs - 4000 })],
+      pods: ['p1', 'p2'],
+      want: doing(0, nowMs - 3000),
     },
     'other pods do not count': {
       reports: [report('p1'), report('gone', { active: 9 })],
       pods: ['p1'],
-      want: { kind: 'ok', running: 0, held: 0, scheduled: 0, byQueue: {}, silentPods: [] },
+      want: doing(0),
     },
     'one silent pod makes it unknown, not smaller': {
       reports: [report('p1', { active: 2 }), report('p2', { receivedAtMs: nowMs - 12_000 })],
@@ -84,7 +95,7 @@ describe('poolActivity', () => {
     'a worker that speaks rarely is silent later': {
       reports: [report('p1', { periodMs: 20_000, receivedAtMs: nowMs - 50_000 })],
       pods: ['p1'],
-      want: { kind: 'ok', running: 0, held: 0, scheduled: 0, byQueue: {}, silentPods: [] },
+      want: doing(0),
     },
   };
   for (const [name, tc] of Object.entries(cases)) {

@@ -19,6 +19,8 @@ describe('createRoster', () => {
     expect(roster.heard({ ...beat('a@p1'), processed: 5 }, 2000)).to.equal('unchanged');
     expect(roster.heard(beat('a@p1', 1), 4000)).to.include({ active: 1 });
     expect(roster.ofPool('shop/a', [])[0]).to.include({ receivedAtMs: 4000, active: 1 });
+    roster.heard(beat('a@p1', 1), 6000);
+    expect(roster.ofPool('shop/a', [])[0]).to.include({ receivedAtMs: 6000, changedAtMs: 4000 });
   });
 
   it('has news when a worker falls silent, once, and when it is heard again', () => {
