@@ -77,5 +77,10 @@ function shellQuoted(text: string): string {
 }
 
 await runMain(async () => {
+  // A reader that has seen enough (`| head -1`) closes the pipe: that is the end, and no fault.
+  process.stdout.on('error', (err: NodeJS.ErrnoException) => {
+    if (err.code !== 'EPIPE') throw err;
+    process.exit();
+  });
   await program.parseAsync();
 });

@@ -12,7 +12,6 @@ export type BrokerFailureReason =
   | 'WrongDatabase'
   | 'Loading'
   | 'ReadOnly'
-  | 'WrongType'
   | 'TLSFailed'
   | 'Unknown';
 
@@ -114,7 +113,7 @@ export function replyFailure(endpoint: Shown, command: string, err: Error): Brok
     return failure('Loading', 'is loading its data after a start; it is asked again until it is done');
   if (code === 'READONLY' || code === 'MASTERDOWN') return readOnlyFailure(endpoint);
   if (code === 'WRONGTYPE') {
-    return failure('WrongType', `holds something else than a queue where ${command} looks; delete or rename that key`);
+    return failure('Unknown', `holds something else than a queue where ${command} looks; delete or rename that key`);
   }
   if (text.includes('max number of clients')) {
     return failure('Unreachable', 'has no connection left (setting "maxclients"); raise it or close other clients');

@@ -96,8 +96,8 @@ function readReady(
 
 /** A key of the wrong type, or one outside the user's key patterns, says nothing about the other queues. */
 function concernsOneKey(failure: BrokerError, error: Error | undefined): boolean {
-  if (failure.reason === 'WrongType') return true;
-  return failure.reason === 'NoPermission' && /\bkeys?\b/.test(error?.message ?? '');
+  const text = error?.message ?? '';
+  return text.startsWith('WRONGTYPE') || (failure.reason === 'NoPermission' && /\bkeys?\b/.test(text));
 }
 
 /** A key as people write it: kombu separates the priority with control characters. */

@@ -43,7 +43,6 @@ export const conditionCatalog = {
       WrongDatabase: 'False: the broker has no such database.',
       Loading: 'False: the broker is still loading its data.',
       ReadOnly: 'False: the broker is a replica that takes no writes.',
-      WrongType: 'False: a key of the broker has a type that Celery does not write.',
       TLSFailed: 'False: the TLS handshake failed.',
       Unknown: 'False: the broker answered something else; the message has its words.',
     },

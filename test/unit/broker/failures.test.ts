@@ -58,7 +58,7 @@ describe('failures', () => {
     },
     'another type': {
       text: 'WRONGTYPE Operation against a key holding the wrong kind of value',
-      wantReason: 'WrongType',
+      wantReason: 'Unknown',
       want: /LLEN on celery looks; delete or rename/,
     },
     'no connection left': { text: 'ERR max number of clients reached', wantReason: 'Unreachable', want: /maxclients/ },
