@@ -6,14 +6,7 @@ import type { BrokerEndpoint } from './endpoint.ts';
 
 /** Why a broker cannot be read, as it appears in a condition's reason. */
 export type BrokerFailureReason =
-  | 'Unreachable'
-  | 'WrongPassword'
-  | 'NoPermission'
-  | 'WrongDatabase'
-  | 'Loading'
-  | 'ReadOnly'
-  | 'TLSFailed'
-  | 'Unknown';
+  'Unreachable' | 'WrongPassword' | 'NoPermission' | 'WrongDatabase' | 'Loading' | 'ReadOnly' | 'TLSFailed' | 'Unknown';
 
 /** The failure of a broker, ready to be shown. */
 export class BrokerError extends Error {
