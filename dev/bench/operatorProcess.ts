@@ -57,13 +57,13 @@ export async function startOperator(options: OperatorOptions): Promise<Operator>
   const port = await getPort({ port: Array.from({ length: 20 }, () => 20_000 + Math.floor(Math.random() * 5_000)) });
   const logPath = join(dir, 'operator.log');
   const profile = profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`];
-  const nodeFlags = parseNodeFlags(await readFile(dockerfile, 'utf8'));
+  const image = await readFile(dockerfile, 'utf8');
   const spawnedMs = performance.now();
   const program = await startProgram({
     command: process.execPath,
-    args: [...nodeFlags, ...profile, bundlePath, '--port', String(port), '--worker-file', workerFile],
+    args: [...parseNodeFlags(image), ...profile, bundlePath, '--port', String(port), '--worker-file', workerFile],
     logPath,
-    env: { KUBECONFIG: kubeconfigPath, NODE_ENV: 'production', NODE_OPTIONS: '' },
+    env: { KUBECONFIG: kubeconfigPath, NODE_OPTIONS: '', ...parseImageEnv(image) },
     outlivesParent: false,
   });
   const check = async (): Promise<void> => {
@@ -96,6 +96,14 @@ export function parseNodeFlags(text: string): string[] {
   const entrypoint = /^ENTRYPOINT (\[.*\])$/m.exec(text)?.[1];
   if (entrypoint === undefined) throw new Error('the Dockerfile has no ENTRYPOINT in JSON form');
   return (JSON.parse(entrypoint) as string[]).filter((word) => word.startsWith('--'));
+}
+
+/** The environment that the image sets, but for paths inside it. */
+export function parseImageEnv(text: string): Record<string, string> {
+  const words = [...text.matchAll(/^ENV (.*)$/gm)].flatMap(([, line = '']) => line.split(' '));
+  return Object.fromEntries(
+    words.map((word) => word.split('=', 2) as [string, string]).filter(([, value]) => !value.startsWith('/')),
+  );
 }
 
 async function readUsage(pid: number): Promise<Usage> {

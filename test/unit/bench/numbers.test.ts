@@ -1,7 +1,7 @@
 /** The benchmark's arithmetic: a wrong percentile or a metric read wrongly would make the promises of the table false. */
 import { expect } from 'chai';
 import { countOf, parseCommandStats, sumOf, writesOf } from '../../../dev/bench/metrics.ts';
-import { parseCpuSeconds, parseMemory, parseNodeFlags } from '../../../dev/bench/operatorProcess.ts';
+import { parseCpuSeconds, parseImageEnv, parseMemory, parseNodeFlags } from '../../../dev/bench/operatorProcess.ts';
 import { atMost, formatTable } from '../../../dev/bench/report.ts';
 import { percentile, shortNumber, spreadOf } from '../../../dev/bench/statistics.ts';
 
@@ -87,5 +87,10 @@ describe('bench table', () => {
     expect(table)
       .to.match(/memory +≤ 120 MiB +119 MiB.*✓/)
       .and.to.match(/writes +0 +0\.1.*✗/);
+  });
+
+  it('takes the environment of the image, without its paths', () => {
+    const text = 'FROM x\nENV NODE_ENV=production A_B=2 FILE=/app/x.py\nENV C=3\n';
+    expect(parseImageEnv(text)).to.deep.equal({ NODE_ENV: 'production', A_B: '2', C: '3' });
   });
 });
