@@ -1,0 +1,22 @@
+/** Lua scripts that run inside Redis, called by their digest. */
+import { createHash } from 'node:crypto';
+import { exchangeScript } from './lua/exchange.ts';
+import { overdueScript } from './lua/overdue.ts';
+import { renewScript } from './lua/renew.ts';
+import { storeScript } from './lua/store.ts';
+
+/** A script and the name under which Redis knows it. */
+export interface Script {
+  readonly source: string;
+  readonly sha: string;
+}
+
+const prepare = (source: string): Script => ({ source, sha: createHash('sha1').update(source).digest('hex') });
+
+/** Every script that a worker runs. */
+export const scripts = {
+  exchange: prepare(exchangeScript),
+  store: prepare(storeScript),
+  renew: prepare(renewScript),
+  overdue: prepare(overdueScript),
+} as const;
