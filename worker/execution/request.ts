@@ -1,0 +1,41 @@
+/** One message on its way through the worker. */
+import type { Timer } from '../../operator/runtime/clock.ts';
+import type { TaskMessage } from '../protocol/message.ts';
+import type { Task } from '../task/define.ts';
+import type { Delivery } from '../transport/exchange.ts';
+
+/** Where a request is: waiting for its time, for a slot, running, or over. */
+export type RequestPhase = 'scheduled' | 'waiting' | 'running' | 'done';
+
+/** A message and what became of it. */
+export interface Request {
+  readonly delivery: Delivery;
+  readonly message: TaskMessage;
+  readonly task: Task;
+  phase: RequestPhase;
+  /** Redis does not hold the message any more. */
+  isAcked: boolean;
+  /** When the message came, and when the task began (Unix ms). */
+  readonly receivedAtMs: number;
+  startedAtMs: number | undefined;
+  /** Aborts `ctx.signal`; made when somebody asks for the signal. */
+  abort: AbortController | undefined;
+  /** Why it was given up while it ran: its outcome is decided, whatever the function does. */
+  givenUp: Error | undefined;
+  /** Timers of this request: its time, its limits. */
+  readonly timers: Set<Timer>;
+}
+
+/** Starts to follow a message. */
+export function newRequest(delivery: Delivery, message: TaskMessage, task: Task, nowMs: number): Request {
+  return {
+    ...{ delivery, message, task, phase: 'waiting', isAcked: false, receivedAtMs: nowMs },
+    ...{ startedAtMs: undefined, abort: undefined, givenUp: undefined, timers: new Set() },
+  };
+}
+
+/** Calls all timers off. */
+export function cancelTimers(request: Request): void {
+  for (const timer of request.timers) timer.cancel();
+  request.timers.clear();
+}

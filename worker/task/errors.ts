@@ -1,0 +1,91 @@
+/**
+ * What a task throws to say how it ends, and what is thrown into a task. The names are Celery's (celery/exceptions.py); each
+ * knows the exception that a Python client is to see.
+ */
+import type { PythonException } from '../protocol/failure.ts';
+
+/** Thrown by `ctx.retry()`: the task runs again later. */
+export class Retry extends Error {
+  override readonly name = 'Retry';
+  /** In how many seconds; undefined leaves it to the options of the task. */
+  readonly delaySeconds: number | undefined;
+
+  constructor(
+    message = 'the task asked to be retried',
+    options: { delaySeconds?: number | undefined; cause?: unknown } = {},
+  ) {
+    super(message, { cause: options.cause });
+    this.delaySeconds = options.delaySeconds;
+  }
+}
+
+/** Ends the task without a result: no state is stored, and nothing that was to follow is started. */
+export class Ignore extends Error {
+  override readonly name = 'Ignore';
+}
+
+/** Refuses the message. With `requeue` it goes back to its queue, to be served last; else it is dropped. */
+export class Reject extends Error {
+  override readonly name = 'Reject';
+  readonly requeue: boolean;
+
+  constructor(message = 'the task refused its message', options: { requeue?: boolean } = {}) {
+    super(message);
+    this.requeue = options.requeue ?? false;
+  }
+}
+
+/** The reason of `ctx.signal` when the soft time limit has passed; also the failure if the task lets it through. */
+export class SoftTimeLimitExceeded extends Error {
+  override readonly name = 'SoftTimeLimitExceeded';
+  readonly python: PythonException;
+
+  constructor(seconds: number) {
+    super(`the soft time limit of ${seconds} s has passed`);
+    this.python = { excType: 'SoftTimeLimitExceeded', excModule: 'billiard.exceptions', excArgs: [seconds] };
+  }
+}
+
+/** The failure of a task whose hard time limit has passed. */
+export class TimeLimitExceeded extends Error {
+  override readonly name = 'TimeLimitExceeded';
+  readonly python: PythonException;
+
+  constructor(seconds: number) {
+    super(`the time limit of ${seconds} s has passed`);
+    this.python = { excType: 'TimeLimitExceeded', excModule: 'billiard.exceptions', excArgs: [seconds] };
+  }
+}
+
+/** The failure of a task that was revoked, or that came after its `expires`. */
+export class TaskRevokedError extends Error {
+  override readonly name = 'TaskRevokedError';
+  readonly python: PythonException;
+
+  constructor(reason: 'revoked' | 'terminated' | 'expired') {
+    super(reason);
+    this.python = { excType: 'TaskRevokedError', excModule: 'celery.exceptions', excArgs: [reason] };
+  }
+}
+
+/** The failure of a message for a task that this worker does not have. */
+export class NotRegistered extends Error {
+  override readonly name = 'NotRegistered';
+  readonly python: PythonException;
+
+  constructor(task: string) {
+    super(`no task is registered as ${task}`);
+    this.python = { excType: 'NotRegistered', excModule: 'celery.exceptions', excArgs: [task] };
+  }
+}
+
+/** The failure of a task that was retried as often as it may be. */
+export class MaxRetriesExceededError extends Error {
+  override readonly name = 'MaxRetriesExceededError';
+  readonly python: PythonException;
+
+  constructor(task: string, id: string) {
+    super(`${task}[${id}] was retried as often as it may be`);
+    this.python = { excType: 'MaxRetriesExceededError', excModule: 'celery.exceptions', excArgs: [this.message] };
+  }
+}

@@ -1,0 +1,41 @@
+/** Whether and when a task that failed runs again. Pure: the random number is passed in. */
+import type { TaskOptions } from './define.ts';
+import { Retry } from './errors.ts';
+
+/** What happens after an error. */
+export type RetryDecision =
+  | { readonly kind: 'retry'; readonly delaySeconds: number }
+  /** It asked for a retry, and was retried as often as it may be. */
+  | { readonly kind: 'exhausted' }
+  | { readonly kind: 'fail' };
+
+const defaults = { maxRetries: 3, retryDelaySeconds: 180, retryBackoffMaxSeconds: 600 } as const;
+
+/**
+ * Decides. Source of the rules: celery/app/task.py (`retry`), celery/app/autoretry.py, celery/utils/time.py
+ * (`get_exponential_backoff_interval`).
+ * @param retries how often it was retried already
+ * @param random from 0 to 1, for the jitter
+ */
+export function decideRetry(error: unknown, options: TaskOptions, retries: number, random: number): RetryDecision {
+  const asked = error instanceof Retry;
+  if (!asked && !isRetryable(error, options)) return { kind: 'fail' };
+  if (retries >= (options.maxRetries ?? defaults.maxRetries)) return asked ? { kind: 'exhausted' } : { kind: 'fail' };
+  if (asked && error.delaySeconds !== undefined)
+    return { kind: 'retry', delaySeconds: Math.max(0, error.delaySeconds) };
+  const { retryBackoffSeconds: first } = options;
+  if (first === undefined || first === 0) {
+    return { kind: 'retry', delaySeconds: options.retryDelaySeconds ?? defaults.retryDelaySeconds };
+  }
+  const most = options.retryBackoffMaxSeconds ?? defaults.retryBackoffMaxSeconds;
+  const backoff = Math.min(most, first * 2 ** Math.min(retries, 50));
+  return { kind: 'retry', delaySeconds: (options.retryJitter ?? true) ? backoff * random : backoff };
+}
+
+function isRetryable(error: unknown, { autoretryFor }: TaskOptions): boolean {
+  if (autoretryFor === undefined) return false;
+  if (autoretryFor === true) return error instanceof Error;
+  return autoretryFor.some((each) =>
+    typeof each === 'string' ? error instanceof Error && error.name === each : error instanceof each,
+  );
+}
