@@ -41,7 +41,11 @@ export function groupSignature(tasks: readonly Signature[], options: SignatureOp
 }
 
 /** All of the header at once, then the body with the list of their results. */
-export function chordSignature(header: readonly Signature[], body: Signature, options: SignatureOptions = {}): Signature {
+export function chordSignature(
+  header: readonly Signature[],
+  body: Signature,
+  options: SignatureOptions = {},
+): Signature {
   return canvas('celery.chord', 'chord', { kwargs: {}, header, body }, options);
 }
 
