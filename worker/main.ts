@@ -1,0 +1,43 @@
+#!/usr/bin/env node
+/**
+ * The command `muster-worker`: settings → tasks → worker → signals. The composition root of the worker.
+ *
+ * Exit codes: 0 after an end in order, 1 after a failure, 2 when it was started with something it cannot use.
+ */
+import { readFileSync } from 'node:fs';
+import { systemClock as clock } from '../operator/runtime/clock.ts';
+import { createLogger } from '../operator/runtime/log.ts';
+import { listenForShutdown } from '../operator/runtime/signals.ts';
+import { ConfigError, parseConfig, type Config } from './config.ts';
+import { loadTasks } from './tasksFile.ts';
+import { startWorker } from './worker.ts';
+
+const version = process.env['MUSTER_VERSION'] ?? '0.1.0-dev';
+
+async function run(config: Config): Promise<void> {
+  const tasks = await loadTasks(config.tasks);
+  const log = createLogger(config.logLevel);
+  const shutdown = listenForShutdown(log);
+  const worker = startWorker({ config, tasks, clock, log });
+  const { hostname, queues, concurrency, prefetch, ack } = config;
+  log.info('consuming', { hostname, queues, concurrency, prefetch, ack, tasks: tasks.map(({ name }) => name) });
+  await new Promise<void>((resolve) => shutdown.signal.addEventListener('abort', () => resolve(), { once: true }));
+  await worker.stop(AbortSignal.timeout(config.drainSeconds * 1000));
+  log.info('ended');
+  await log.close();
+}
+
+try {
+  const parsed = parseConfig(process.argv.slice(2), version, (path) => readFileSync(path, 'utf8'));
+  if (parsed.kind === 'text') process.stdout.write(parsed.text);
+  else {
+    await run(parsed.config);
+    process.exit(0); // A promise that a task left behind must not keep the process.
+  }
+} catch (err) {
+  const isConfig = err instanceof ConfigError;
+  process.stderr.write(
+    `muster-worker: ${err instanceof Error ? (isConfig ? err.message : (err.stack ?? err.message)) : String(err)}\n`,
+  );
+  process.exitCode = isConfig ? 2 : 1;
+}

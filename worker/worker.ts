@@ -1,0 +1,99 @@
+/** Puts the parts of a worker together. Used by the command and by whoever runs a worker inside a program of their own. */
+import { randomUUID } from 'node:crypto';
+import type { Clock } from '../operator/runtime/clock.ts';
+import type { Logger } from '../operator/runtime/log.ts';
+import type { Config } from './config.ts';
+import { createExecutor, type Continuation, type Executor, type Observer } from './execution/executor.ts';
+import { brokerKeys, resultKeys } from './protocol/keys.ts';
+import { createSharedBackend, noBackend } from './results/backend.ts';
+import type { Task } from './task/define.ts';
+import { createRegistry } from './task/registry.ts';
+import { createConsumer, type Consumer } from './transport/consumer.ts';
+
+/** A worker that consumes. */
+export interface Worker {
+  readonly consumer: Consumer;
+  readonly executor: Executor;
+  /**
+   * Ends in order: takes nothing more, hands back what does not run, waits for what runs until `deadline` aborts, then
+   * hands back late tasks. Resolves when Redis has taken it all, or cannot be reached.
+   */
+  stop(deadline: AbortSignal): Promise<void>;
+}
+
+/** What a worker is made of. */
+export interface WorkerOptions {
+  readonly config: Config;
+  readonly tasks: readonly Task[];
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** The most (ms) that connecting or a round trip may take, and the last flush of a worker that ends. */
+const timeoutMs = 10_000;
+
+/** Starts a worker. Throws when two tasks have one name. */
+export function startWorker({ config, tasks, clock, log }: WorkerOptions): Worker {
+  const registry = createRegistry(tasks);
+  const keys = brokerKeys({ keyPrefix: config.keyPrefix, prioritySteps: config.prioritySteps });
+  const consumer: Consumer = createConsumer({
+    ...{ endpoint: config.broker, keys, queues: config.queues, clock, log, timeoutMs },
+    consumerId: randomUUID(),
+    visibilityTimeoutSeconds: config.visibilityTimeoutSeconds,
+    credit: () => executor.credit(),
+    onDelivery: (delivery) => executor.receive(delivery),
+  });
+  const backend =
+    config.backend === undefined
+      ? noBackend
+      : createSharedBackend(resultKeys(config.keyPrefix), config.resultExpiresSeconds, (command) =>
+          consumer.send(command),
+        );
+  const executor: Executor = createExecutor({
+    ...{ consumer: () => consumer, registry, backend, keys, clock, log },
+    observer: logObserver(log, config.logArgs),
+    continuation: nothingFollows,
+    isRevoked: () => false,
+    hostname: config.hostname,
+    concurrency: config.concurrency,
+    prefetch: config.prefetch,
+    ackMode: config.ack,
+  });
+
+  return {
+    consumer,
+    executor,
+    async stop(deadline) {
+      consumer.pause(true);
+      const handedBack = executor.handBack();
+      log.info('ending', { handedBack, running: executor.slots.running });
+      await executor.idle(deadline);
+      const lost = executor.abandon();
+      for (const { message } of lost)
+        log.error('a task is lost: it was acknowledged and did not end in time', {
+          task: message.task,
+          id: message.id,
+        });
+      await consumer.flushed(AbortSignal.timeout(timeoutMs));
+      await consumer.close();
+    },
+  };
+}
+
+const nothingFollows: Continuation = { succeeded: () => undefined, failed: () => undefined };
+
+/** One line per task that did not succeed; those that did are for those who debug. */
+function logObserver(log: Logger, logsArgs: boolean): Observer {
+  return {
+    received: () => undefined,
+    started: () => undefined,
+    ended({ message }, state, runSeconds, error) {
+      const args = logsArgs ? { args: message.argsRepr, kwargs: message.kwargsRepr } : {};
+      const fields = { task: message.task, id: message.id, state, runSeconds, ...args };
+      if (state === 'SUCCESS') log.debug('task succeeded', fields);
+      else if (state === 'FAILURE') log.error('task failed', { ...fields, err: error });
+      else log.info('task ended', fields);
+    },
+    dropped: () => undefined,
+  };
+}
