@@ -285,8 +285,9 @@ export function createExecutor(deps: ExecutorDeps): Executor {
   const fails = (request: Request, state: 'FAILURE' | 'REVOKED', error: unknown): string | Promise<string> => {
     const { message } = request;
     const waits = [deps.continuation.failed(message, error), store(message, failureOf(message, state, error))];
-    if (waits.every((wait) => wait === undefined)) return (ack(request), state);
-    return Promise.all(waits).then(() => (ack(request), state));
+    const pending = waits.filter((wait) => wait !== undefined);
+    if (pending.length === 0) return (ack(request), state);
+    return Promise.all(pending).then(() => (ack(request), state));
   };
 
   /** A new message with the same id, as Celery's retry is; it is sent in the round trip that acknowledges the old one. */

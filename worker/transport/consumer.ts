@@ -72,11 +72,11 @@ export function createConsumer(options: ConsumerOptions): Consumer {
   const claimsKey = `${keyPrefixOf(keys)}muster.claims.${options.consumerId}`;
   const held = new Set<string>();
   let queues = [...options.queues];
-  let acks: string[] = [];
-  let moves: Move[] = [];
+  const acks: string[] = [];
+  const moves: Move[] = [];
   let outbox: Command[] = [];
   /** Claims whose answer is here, to be forgotten by Redis. */
-  let confirmed: number[] = [];
+  const confirmed: number[] = [];
   const underWay = new Map<number, { readonly call: Call; readonly commands: readonly Command[] }>();
   /** Calls whose answer never came: what they claimed is looked up over the next connection. */
   const unanswered: number[] = [];

@@ -52,6 +52,7 @@ export function createLink(options: LinkOptions): Link {
   const stop = new AbortController();
   let session: Session | undefined;
   let state: LinkState = { kind: 'opening' };
+  const stateNow = (): LinkState => state;
   let wasLost: () => void = () => undefined;
 
   const send = async (commands: readonly Command[]): Promise<readonly Reply[]> => {
@@ -94,7 +95,7 @@ export function createLink(options: LinkOptions): Link {
       }
       session?.close();
       session = undefined;
-      if (state.kind === 'open') state = { kind: 'opening' };
+      if (stateNow().kind === 'open') state = { kind: 'opening' };
       options.onLost();
       const waitMs = failures === 0 ? 10 : Math.min(backoffMs.most, backoffMs.first * 2 ** Math.min(failures, 10));
       failures += 1;
@@ -105,7 +106,7 @@ export function createLink(options: LinkOptions): Link {
 
   return {
     send,
-    state: () => state,
+    state: stateNow,
     async close() {
       stop.abort();
       wasLost();
