@@ -1,0 +1,76 @@
+/** The result of a task that was sent, as far as it is known yet. */
+import { parseFailure, RemoteTaskError } from '../protocol/failure.ts';
+import type { ResultMeta } from '../protocol/result.ts';
+import type { ResultWatch } from '../results/watch.ts';
+
+/** Thrown by `get` when the task had not ended in time. The task goes on. */
+export class ResultTimeoutError extends Error {
+  override readonly name = 'ResultTimeoutError';
+  readonly taskId: string;
+  readonly timeoutMs: number;
+
+  constructor(taskId: string, timeoutMs: number) {
+    super(`task ${taskId} had not ended within ${timeoutMs} ms`);
+    this.taskId = taskId;
+    this.timeoutMs = timeoutMs;
+  }
+}
+
+/** How long to wait for a result. */
+export interface GetOptions {
+  /** In milliseconds. Default: for ever. */
+  readonly timeoutMs?: number;
+  /** Ends the wait, with its reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** A task that was sent. */
+export interface AsyncResult<Result = unknown> {
+  /** The task's id, by which any Celery client finds it. */
+  readonly id: string;
+  /**
+   * The value that the task returned. Rejects with RemoteTaskError when it failed or was revoked, with ResultTimeoutError
+   * when it had not ended in time, and with an Error when no result can be had (no backend, `ignoreResult`).
+   */
+  get(options?: GetOptions): Promise<Result>;
+  /** The state that is stored now: `PENDING` when nothing is, which an unknown id has too. Rejects with a BrokerError. */
+  state(): Promise<string>;
+  /** All that is stored now; undefined when nothing is. Rejects with a BrokerError. */
+  meta(): Promise<ResultMeta | undefined>;
+}
+
+/**
+ * Builds one.
+ * @param watch where results are, or the sentence that says why there are none
+ */
+export function createAsyncResult<Result>(id: string, watch: ResultWatch | string): AsyncResult<Result> {
+  const backend = (): ResultWatch => {
+    if (typeof watch === 'string') throw new Error(watch);
+    return watch;
+  };
+  const meta = async (): Promise<ResultMeta | undefined> => backend().read(id);
+  return {
+    id,
+    async get({ timeoutMs, signal } = {}) {
+      const results = backend();
+      if (timeoutMs === undefined) return valueOf<Result>(id, await results.wait(id, signal));
+      const limit = new AbortController();
+      const timer = setTimeout(() => limit.abort(new ResultTimeoutError(id, timeoutMs)), timeoutMs);
+      const either = signal === undefined ? limit.signal : AbortSignal.any([limit.signal, signal]);
+      try {
+        return valueOf<Result>(id, await results.wait(id, either));
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+    meta,
+    state: async () => (await meta())?.status ?? 'PENDING',
+  };
+}
+
+function valueOf<Result>(id: string, { status, result, traceback }: ResultMeta): Result {
+  if (status === 'SUCCESS') return result as Result;
+  const failure = parseFailure(result);
+  if (failure.kind === 'ok') throw new RemoteTaskError(failure.value, traceback);
+  throw new Error(`task ${id} ended with ${status}, and its failure cannot be read: ${failure.why}`);
+}
