@@ -14,6 +14,7 @@ import { createInformer, type Informer } from '../../operator/kube/informer.ts';
 import { resources, type RawDeployment } from '../../operator/kube/types.ts';
 import { systemClock } from '../../operator/runtime/clock.ts';
 import { startApiServer } from '../../test/support/apiServer.ts';
+import { eventually } from '../../test/support/eventually.ts';
 import { makeKubectl } from '../../test/support/kubectl.ts';
 import { startRedis } from '../../test/support/redisServer.ts';
 import { silentLog } from '../../test/support/silentLog.ts';
@@ -50,11 +51,9 @@ export async function startStage(): Promise<Stage> {
   ]);
   const kubectl = await makeKubectl(api.cluster.kubeconfigPath);
   await kubectl(['apply', '--filename', crds]);
-  await kubectl([
-    'wait',
-    '--for=condition=Established',
-    `crd/${workerPoolResource.plural}.${workerPoolResource.group}`,
-  ]);
+  const crd = `crd/${workerPoolResource.plural}.${workerPoolResource.group}`;
+  // A CRD that is a moment old has no conditions at all, and `kubectl wait` takes that for an error.
+  await eventually(() => kubectl(['wait', '--for=condition=Established', crd]));
   const end = new AbortController();
   const sizes = createInformer<Size>({
     client: api.client,
