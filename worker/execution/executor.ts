@@ -24,7 +24,7 @@ import type { ResultBackend } from '../results/backend.ts';
 import type { Consumer } from '../transport/consumer.ts';
 import type { Delivery } from '../transport/exchange.ts';
 import { creditOf, type AckMode, type Prefetch } from './prefetch.ts';
-import { cancelTimers, newRequest, type Request } from './request.ts';
+import { addTimer, cancelTimers, newRequest, type Request } from './request.ts';
 import { runTask, type Outcome } from './run.ts';
 
 /** Tells what happens to requests, for metrics, events and logs. */
@@ -168,10 +168,10 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       const leftMs = etaMs - clock.now();
       if (leftMs > 0) {
         const timer = clock.setTimer(Math.min(leftMs, longestTimerMs), () => {
-          request.timers.delete(timer);
+          request.timers?.delete(timer);
           wait();
         });
-        request.timers.add(timer);
+        addTimer(request, timer);
         return;
       }
       scheduled -= 1;

@@ -22,20 +22,35 @@ export interface Request {
   abort: AbortController | undefined;
   /** Why it was given up while it ran: its outcome is decided, whatever the function does. */
   givenUp: Error | undefined;
-  /** Timers of this request: its time, its limits. */
-  readonly timers: Set<Timer>;
+  /** Timers of this request: its time, its limits. Most have none. */
+  timers: Set<Timer> | undefined;
 }
 
 /** Starts to follow a message. */
 export function newRequest(delivery: Delivery, message: TaskMessage, task: Task, nowMs: number): Request {
+  // Written out: this is made for every message, and spreading costs as much as reading the message.
   return {
-    ...{ delivery, message, task, phase: 'waiting', isAcked: false, receivedAtMs: nowMs },
-    ...{ startedAtMs: undefined, abort: undefined, givenUp: undefined, timers: new Set() },
+    delivery,
+    message,
+    task,
+    phase: 'waiting',
+    isAcked: false,
+    receivedAtMs: nowMs,
+    startedAtMs: undefined,
+    abort: undefined,
+    givenUp: undefined,
+    timers: undefined,
   };
+}
+
+/** Remembers a timer of the request. */
+export function addTimer(request: Request, timer: Timer): void {
+  request.timers ??= new Set();
+  request.timers.add(timer);
 }
 
 /** Calls all timers off. */
 export function cancelTimers(request: Request): void {
-  for (const timer of request.timers) timer.cancel();
-  request.timers.clear();
+  for (const timer of request.timers ?? []) timer.cancel();
+  request.timers = undefined;
 }

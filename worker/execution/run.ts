@@ -2,7 +2,7 @@
 import type { Clock } from '../../operator/runtime/clock.ts';
 import type { TaskContext } from '../task/context.ts';
 import { Retry, SoftTimeLimitExceeded, TimeLimitExceeded } from '../task/errors.ts';
-import { cancelTimers, type Request } from './request.ts';
+import { addTimer, cancelTimers, type Request } from './request.ts';
 
 /** How a run ended. */
 export type Outcome =
@@ -16,12 +16,12 @@ export interface RunDeps {
 
 /** Runs it; calls `done` exactly once, with what happened first: its end or its hard limit. */
 export function runTask(request: Request, deps: RunDeps, done: (outcome: Outcome) => void): void {
-  const { task, message, timers } = request;
+  const { task, message } = request;
   let isOver = false;
   const end = (outcome: Outcome): void => {
     if (isOver) return;
     isOver = true;
-    if (timers.size > 0) cancelTimers(request);
+    if (request.timers !== undefined) cancelTimers(request);
     done(outcome);
   };
   const giveUp = (error: Error): void => {
@@ -33,14 +33,20 @@ export function runTask(request: Request, deps: RunDeps, done: (outcome: Outcome
   const hardSeconds = message.timeLimitSeconds ?? task.options.timeLimitSeconds;
   if (softSeconds !== undefined && softSeconds > 0) {
     const abort = abortOf(request);
-    timers.add(deps.clock.setTimer(softSeconds * 1000, () => abort.abort(new SoftTimeLimitExceeded(softSeconds))));
+    addTimer(
+      request,
+      deps.clock.setTimer(softSeconds * 1000, () => abort.abort(new SoftTimeLimitExceeded(softSeconds))),
+    );
   }
   if (hardSeconds !== undefined && hardSeconds > 0) {
-    timers.add(deps.clock.setTimer(hardSeconds * 1000, () => giveUp(new TimeLimitExceeded(hardSeconds))));
+    addTimer(
+      request,
+      deps.clock.setTimer(hardSeconds * 1000, () => giveUp(new TimeLimitExceeded(hardSeconds))),
+    );
   }
   try {
     const args = task.options.parseArgs?.(message.args) ?? message.args;
-    const value = task.run(contextOf(request, deps), ...(args as never[]));
+    const value = task.run(new RunContext(request, deps), ...(args as never[]));
     if (isThenable(value)) {
       value.then(
         (result) => end({ kind: 'returned', value: result }),
@@ -58,21 +64,42 @@ export function abortOf(request: Request): AbortController {
   return request.abort;
 }
 
-function contextOf(request: Request, deps: RunDeps): TaskContext {
-  const { message } = request;
-  return {
-    id: message.id,
-    name: message.task,
-    retries: message.retries,
-    kwargs: message.kwargs,
-    request: message,
-    get signal() {
-      return abortOf(request).signal;
-    },
-    retry: ({ delaySeconds, cause } = {}) =>
-      new Retry(cause instanceof Error ? cause.message : undefined, { delaySeconds, cause }),
-    updateState: (state, meta) => deps.updateState(request, state, meta),
-  };
+/** A class, for its getters: an object of closures would cost more to make than most tasks take. */
+class RunContext implements TaskContext {
+  readonly id: string;
+  readonly name: string;
+  readonly retries: number;
+  readonly #request: Request;
+  readonly #deps: RunDeps;
+
+  constructor(request: Request, deps: RunDeps) {
+    this.#request = request;
+    this.#deps = deps;
+    const { message } = request;
+    this.id = message.id;
+    this.name = message.task;
+    this.retries = message.retries;
+  }
+
+  get kwargs(): TaskContext['kwargs'] {
+    return this.#request.message.kwargs;
+  }
+
+  get request(): TaskContext['request'] {
+    return this.#request.message;
+  }
+
+  get signal(): AbortSignal {
+    return abortOf(this.#request).signal;
+  }
+
+  retry({ delaySeconds, cause }: { readonly delaySeconds?: number; readonly cause?: unknown } = {}): Error {
+    return new Retry(cause instanceof Error ? cause.message : undefined, { delaySeconds, cause });
+  }
+
+  updateState(state: string, meta: unknown): void {
+    this.#deps.updateState(this.#request, state, meta);
+  }
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
