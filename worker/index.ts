@@ -2,3 +2,7 @@
 export { task, type Task, type TaskOptions } from './task/define.ts';
 export type { TaskContext } from './task/context.ts';
 export { Ignore, Reject, Retry, SoftTimeLimitExceeded, TimeLimitExceeded } from './task/errors.ts';
+export { createClient, type Client, type ClientOptions, type SendOptions } from './client/client.ts';
+export { ResultTimeoutError, type AsyncResult, type GetOptions } from './client/asyncResult.ts';
+export type { RouteTable } from './client/routes.ts';
+export { RemoteTaskError } from './protocol/failure.ts';

@@ -26,12 +26,11 @@ export interface Subscriber {
   close(): void;
 }
 
-/** How often it asks for a sign of life: silence is what a half-open socket and an idle channel have in common. */
-const pingMs = 10_000;
-
 /** Opens a subscriber, or rejects with a BrokerError. */
 export async function openSubscriber(options: SubscriberOptions): Promise<Subscriber> {
   const { endpoint, clock, timeoutMs } = options;
+  // It asks for a sign of life: silence is what a half-open socket and an idle channel have in common.
+  const pingMs = 2 * timeoutMs;
   const { host, port, username, password, tls } = endpoint.redis;
   const redis = new Redis({
     ...{ host, port, protocol: 2, lazyConnect: true, connectTimeout: timeoutMs, connectionName: 'muster-results' },
