@@ -5,10 +5,12 @@
  * Exit codes: 0 after an end in order, 1 after a failure, 2 when it was started with something it cannot use.
  */
 import { readFileSync } from 'node:fs';
+import { Registry, collectDefaultMetrics } from 'prom-client';
 import { systemClock as clock } from '../operator/runtime/clock.ts';
 import { createLogger } from '../operator/runtime/log.ts';
 import { listenForShutdown } from '../operator/runtime/signals.ts';
 import { ConfigError, parseConfig, type Config } from './config.ts';
+import { startProbes } from './health.ts';
 import { loadTasks } from './tasksFile.ts';
 import { startWorker } from './worker.ts';
 
@@ -18,11 +20,16 @@ async function run(config: Config): Promise<void> {
   const tasks = await loadTasks(config.tasks);
   const log = createLogger(config.logLevel);
   const shutdown = listenForShutdown(log);
-  const worker = startWorker({ config, tasks, clock, log });
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const worker = startWorker({ config, tasks, clock, log, ...(config.port === undefined ? {} : { registry }) });
+  const { port, listenAddress } = config;
+  const probes = port === undefined ? undefined : await startProbes({ port, listenAddress, worker, registry, log });
   const { hostname, queues, concurrency, prefetch, ack } = config;
   log.info('consuming', { hostname, queues, concurrency, prefetch, ack, tasks: tasks.map(({ name }) => name) });
   await new Promise<void>((resolve) => shutdown.signal.addEventListener('abort', () => resolve(), { once: true }));
   await worker.stop(AbortSignal.timeout(config.drainSeconds * 1000));
+  await probes?.();
   log.info('ended');
   await log.close();
 }

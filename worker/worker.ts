@@ -1,9 +1,11 @@
 /** Puts the parts of a worker together. Used by the command and by whoever runs a worker inside a program of their own. */
 import { randomUUID } from 'node:crypto';
+import type { Registry as MetricsRegistry } from 'prom-client';
 import type { Clock } from '../operator/runtime/clock.ts';
 import type { Logger } from '../operator/runtime/log.ts';
 import type { Config } from './config.ts';
 import { createExecutor, type Continuation, type Executor, type Observer } from './execution/executor.ts';
+import { createWorkerMetrics } from './metrics.ts';
 import { brokerKeys, resultKeys } from './protocol/keys.ts';
 import { createSharedBackend, noBackend } from './results/backend.ts';
 import type { Task } from './task/define.ts';
@@ -27,13 +29,15 @@ export interface WorkerOptions {
   readonly tasks: readonly Task[];
   readonly clock: Clock;
   readonly log: Logger;
+  /** Where metrics are registered; without it none are kept. */
+  readonly registry?: MetricsRegistry;
 }
 
 /** The most (ms) that connecting or a round trip may take, and the last flush of a worker that ends. */
 const timeoutMs = 10_000;
 
 /** Starts a worker. Throws when two tasks have one name. */
-export function startWorker({ config, tasks, clock, log }: WorkerOptions): Worker {
+export function startWorker({ config, tasks, clock, log, registry: metrics }: WorkerOptions): Worker {
   const registry = createRegistry(tasks);
   const keys = brokerKeys({ keyPrefix: config.keyPrefix, prioritySteps: config.prioritySteps });
   const consumer: Consumer = createConsumer({
@@ -49,9 +53,14 @@ export function startWorker({ config, tasks, clock, log }: WorkerOptions): Worke
       : createSharedBackend(resultKeys(config.keyPrefix), config.resultExpiresSeconds, (command) =>
           consumer.send(command),
         );
+  const observers = [logObserver(log, config.logArgs)];
+  if (metrics !== undefined) {
+    const isConnected = (): boolean => consumer.state().kind === 'open';
+    observers.push(createWorkerMetrics(metrics, registry.names, { executor: () => executor, isConnected }));
+  }
   const executor: Executor = createExecutor({
     ...{ consumer: () => consumer, registry, backend, keys, clock, log },
-    observer: logObserver(log, config.logArgs),
+    observer: combine(observers),
     continuation: nothingFollows,
     isRevoked: () => false,
     hostname: config.hostname,
@@ -81,6 +90,17 @@ export function startWorker({ config, tasks, clock, log }: WorkerOptions): Worke
 }
 
 const nothingFollows: Continuation = { succeeded: () => undefined, failed: () => undefined };
+
+/** Tells each of several observers. */
+function combine(observers: readonly Observer[]): Observer {
+  return {
+    received: (request) => observers.forEach((each) => each.received(request)),
+    started: (request) => observers.forEach((each) => each.started(request)),
+    ended: (request, state, runSeconds, error) =>
+      observers.forEach((each) => each.ended(request, state, runSeconds, error)),
+    dropped: (why, task) => observers.forEach((each) => each.dropped(why, task)),
+  };
+}
 
 /** One line per task that did not succeed; those that did are for those who debug. */
 function logObserver(log: Logger, logsArgs: boolean): Observer {
