@@ -40,32 +40,49 @@ export interface AsyncResult<Result = unknown> {
 }
 
 /**
- * Builds one.
+ * Builds one. A class, because a client makes tens of thousands a second and most are never asked anything: methods of a
+ * prototype cost nothing until then.
  * @param watch where results are, or the sentence that says why there are none
  */
 export function createAsyncResult<Result>(id: string, watch: ResultWatch | string): AsyncResult<Result> {
-  const backend = (): ResultWatch => {
-    if (typeof watch === 'string') throw new Error(watch);
-    return watch;
-  };
-  const meta = async (): Promise<ResultMeta | undefined> => backend().read(id);
-  return {
-    id,
-    async get({ timeoutMs, signal } = {}) {
-      const results = backend();
-      if (timeoutMs === undefined) return valueOf<Result>(id, await results.wait(id, signal));
-      const limit = new AbortController();
-      const timer = setTimeout(() => limit.abort(new ResultTimeoutError(id, timeoutMs)), timeoutMs);
-      const either = signal === undefined ? limit.signal : AbortSignal.any([limit.signal, signal]);
-      try {
-        return valueOf<Result>(id, await results.wait(id, either));
-      } finally {
-        clearTimeout(timer);
-      }
-    },
-    meta,
-    state: async () => (await meta())?.status ?? 'PENDING',
-  };
+  return new SentTask<Result>(id, watch);
+}
+
+class SentTask<Result> implements AsyncResult<Result> {
+  readonly id: string;
+  readonly #watch: ResultWatch | string;
+
+  constructor(id: string, watch: ResultWatch | string) {
+    this.id = id;
+    this.#watch = watch;
+  }
+
+  async get({ timeoutMs, signal }: GetOptions = {}): Promise<Result> {
+    const { id } = this;
+    const results = this.#backend();
+    if (timeoutMs === undefined) return valueOf<Result>(id, await results.wait(id, signal));
+    const limit = new AbortController();
+    const timer = setTimeout(() => limit.abort(new ResultTimeoutError(id, timeoutMs)), timeoutMs);
+    const either = signal === undefined ? limit.signal : AbortSignal.any([limit.signal, signal]);
+    try {
+      return valueOf<Result>(id, await results.wait(id, either));
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async meta(): Promise<ResultMeta | undefined> {
+    return this.#backend().read(this.id);
+  }
+
+  async state(): Promise<string> {
+    return (await this.meta())?.status ?? 'PENDING';
+  }
+
+  #backend(): ResultWatch {
+    if (typeof this.#watch === 'string') throw new Error(this.#watch);
+    return this.#watch;
+  }
 }
 
 function valueOf<Result>(id: string, { status, result, traceback }: ResultMeta): Result {
