@@ -37,6 +37,9 @@ export type CeleryVersion = keyof typeof requirements;
 /** The versions that every change is tested on. */
 export const celeryVersions: readonly CeleryVersion[] = ['5.6.3', '5.7.0'];
 
+/** All of them: the wire formats are compared with each. */
+export const allCeleryVersions = Object.keys(requirements) as readonly CeleryVersion[];
+
 /** An installed version. */
 export interface Celery {
   readonly version: CeleryVersion;

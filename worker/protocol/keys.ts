@@ -91,6 +91,10 @@ export interface ResultKeys {
   chordExtra(groupId: string): string;
   /** String: the size of a chord. */
   chordSize(groupId: string): string;
+  /** Celery 5.7: set of the ids of the parts that have returned, so that a part that runs twice counts once. */
+  chordReturned(groupId: string): string;
+  /** Celery 5.7: string, the token of the worker that sends the body. */
+  chordClaim(groupId: string): string;
 }
 
 /**
@@ -106,5 +110,7 @@ export function resultKeys(keyPrefix = ''): ResultKeys {
     chordParts: (groupId) => `${group(groupId)}.j`,
     chordExtra: (groupId) => `${group(groupId)}.t`,
     chordSize: (groupId) => `${group(groupId)}.s`,
+    chordReturned: (groupId) => `${group(groupId)}.d`,
+    chordClaim: (groupId) => `${group(groupId)}.c`,
   };
 }

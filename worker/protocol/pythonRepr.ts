@@ -3,21 +3,17 @@
  * `celery inspect` show it. Source: celery/utils/saferepr.py, celery/app/amqp.py (`argsrepr_maxsize`).
  */
 import { CeleryDate, CeleryDateTime, CeleryTime, Decimal, Uuid } from './values.ts';
-import { formatIsoTime } from './isoTime.ts';
 
-/** The longest text that Celery puts into the headers. */
+/** Celery stops showing values after about this many characters. */
 export const maxReprCharacters = 1024;
 
 /** How deep Celery shows values. */
 const maxShownDepth = 3;
 
-/** Positional arguments as a Python tuple: `(2, 'a')`. At most {@link maxReprCharacters}, then `...`. */
+/** Positional arguments as a Python tuple: `(2, 'a')`; about {@link maxReprCharacters}, and then `...`. */
 export function reprArgs(args: readonly unknown[]): string {
   const writer = new Writer();
-  writer.add('(');
-  writer.addItems(args, 1);
-  if (args.length === 1) writer.add(',');
-  writer.add(')');
+  writer.addNested('(', args.length === 1 ? ',)' : ')', 0, () => writer.addItems(args, 1));
   return writer.text;
 }
 
@@ -28,54 +24,75 @@ export function reprValue(value: unknown): string {
   return writer.text;
 }
 
-/** Stops at the limit, so that a huge argument costs nothing. */
+/** Stops at the limit as saferepr does: what is open then is closed, the rest left out. */
 class Writer {
   #text = '';
+  #left = maxReprCharacters;
+  #isCut = false;
 
   get text(): string {
-    return this.#text.length > maxReprCharacters ? `${this.#text.slice(0, maxReprCharacters)}...` : this.#text;
+    return this.#text;
   }
 
-  get #isFull(): boolean {
-    return this.#text.length > maxReprCharacters;
+  #add(token: string): void {
+    if (this.#isCut) return;
+    if (this.#left <= 0) {
+      this.#isCut = true;
+      this.#text += ', ...';
+      return;
+    }
+    this.#text += token;
+    this.#left -= token.length;
   }
 
-  add(text: string): void {
-    this.#text += text;
+  addNested(open: string, close: string, depth: number, addContent: () => void): void {
+    if (depth >= maxShownDepth) {
+      this.#add(`${open}...${close}`);
+      return;
+    }
+    this.#add(open);
+    // One that was not opened is not closed either.
+    if (this.#isCut) return;
+    addContent();
+    this.#text += close;
+    this.#left -= close.length;
   }
 
   addItems(items: readonly unknown[], depth: number): void {
-    for (let i = 0; i < items.length && !this.#isFull; i += 1) {
-      if (i > 0) this.add(', ');
+    for (let i = 0; i < items.length && !this.#isCut; i += 1) {
+      if (i > 0) this.#add(', ');
       this.addValue(items[i], depth);
     }
   }
 
   addValue(value: unknown, depth: number): void {
-    if (typeof value !== 'object' || value === null) this.add(reprScalar(value));
-    else if (Array.isArray(value)) this.#addNested('[', ']', depth, () => this.addItems(value as unknown[], depth + 1));
+    if (typeof value === 'string') this.#addText(value);
+    else if (typeof value !== 'object' || value === null) this.#add(reprScalar(value));
+    else if (Array.isArray(value)) this.addNested('[', ']', depth, () => this.addItems(value as unknown[], depth + 1));
     else this.#addObject(value, depth);
   }
 
-  #addNested(open: string, close: string, depth: number, addContent: () => void): void {
-    this.add(open);
-    if (depth >= maxShownDepth) this.add('...');
-    else addContent();
-    this.add(close);
+  /** saferepr escapes nothing but the quote, and cuts a text before its last blank. */
+  #addText(text: string): void {
+    const left = Math.max(1, this.#left);
+    const cut = text.length >= left ? `${text.slice(0, left).replace(/ [^ ]*$/, '')}...` : text;
+    this.#add(`'${cut.replaceAll("'", "\\'")}'`);
   }
 
   #addObject(value: object, depth: number): void {
     const special = reprSpecial(value);
     if (special !== undefined) {
-      this.add(special);
+      this.#add(special);
       return;
     }
-    this.#addNested('{', '}', depth, () => {
+    this.addNested('{', '}', depth, () => {
       let isFirst = true;
       for (const [name, field] of Object.entries(value)) {
         if (field === undefined) continue;
-        if (this.#isFull) return;
-        this.add(`${isFirst ? '' : ', '}${reprText(name)}: `);
+        if (this.#isCut) return;
+        if (!isFirst) this.#add(', ');
+        this.#addText(name);
+        this.#add(': ');
         this.addValue(field, depth + 1);
         isFirst = false;
       }
@@ -85,8 +102,6 @@ class Writer {
 
 function reprScalar(value: unknown): string {
   switch (typeof value) {
-    case 'string':
-      return reprText(value);
     case 'boolean':
       return value ? 'True' : 'False';
     case 'number':
@@ -101,29 +116,18 @@ function reprScalar(value: unknown): string {
 }
 
 function reprSpecial(value: object): string | undefined {
-  if (value instanceof CeleryDateTime && value.iso !== undefined) return `datetime(${reprText(value.iso)})`;
+  if (value instanceof CeleryDateTime && value.iso !== undefined) return `datetime(${quoted(value.iso)})`;
   if (value instanceof Date) {
-    return Number.isNaN(value.getTime()) ? 'None' : `datetime(${reprText(formatIsoTime(value.getTime()))})`;
+    return Number.isNaN(value.getTime()) ? 'None' : `datetime(${quoted(value.toISOString())})`;
   }
-  if (value instanceof CeleryDate) return `date(${reprText(value.iso)})`;
-  if (value instanceof CeleryTime) return `time(${reprText(value.iso)})`;
-  if (value instanceof Decimal) return `Decimal(${reprText(value.text)})`;
-  if (value instanceof Uuid) return `UUID(${reprText(value.toString())})`;
+  if (value instanceof CeleryDate) return `date(${quoted(value.iso)})`;
+  if (value instanceof CeleryTime) return `time(${quoted(value.iso)})`;
+  if (value instanceof Decimal) return `Decimal(${quoted(value.text)})`;
+  if (value instanceof Uuid) return `UUID(${quoted(value.toString())})`;
   if (value instanceof Uint8Array) return `<${value.byteLength} bytes>`;
   return undefined;
 }
 
-/** Python prefers single quotes, unless there is one inside and no double one. */
-function reprText(text: string): string {
-  const cut = text.length > maxReprCharacters ? `${text.slice(0, maxReprCharacters)}...` : text;
-  const mark = cut.includes("'") && !cut.includes('"') ? '"' : "'";
-  const escaped = cut.replace(/[\\'"\u0000-\u001f\u007f-\u00a0\u00ad]/g, (char) => escapeChar(char, mark));
-  return `${mark}${escaped}${mark}`;
-}
-
-const shortEscapes: Readonly<Record<string, string>> = { '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' };
-
-function escapeChar(char: string, mark: string): string {
-  if (char === "'" || char === '"') return char === mark ? `\\${char}` : char;
-  return shortEscapes[char] ?? `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`;
+function quoted(text: string): string {
+  return `'${text}'`;
 }
