@@ -6,6 +6,7 @@ import type { Logger } from '../operator/runtime/log.ts';
 import type { Config } from './config.ts';
 import { createExecutor, type Continuation, type Executor, type Observer } from './execution/executor.ts';
 import { createWorkerMetrics } from './metrics.ts';
+import { createThreads } from './pool/threads.ts';
 import { brokerKeys, resultKeys } from './protocol/keys.ts';
 import { createSharedBackend, noBackend } from './results/backend.ts';
 import type { Task } from './task/define.ts';
@@ -58,11 +59,13 @@ export function startWorker({ config, tasks, clock, log, registry: metrics }: Wo
     const isConnected = (): boolean => consumer.state().kind === 'open';
     observers.push(createWorkerMetrics(metrics, registry.names, { executor: () => executor, isConnected }));
   }
+  const threads = createThreads(config.tasks, config.concurrency);
   const executor: Executor = createExecutor({
     ...{ consumer: () => consumer, registry, backend, keys, clock, log },
     observer: combine(observers),
     continuation: nothingFollows,
     isRevoked: () => false,
+    threads,
     hostname: config.hostname,
     concurrency: config.concurrency,
     prefetch: config.prefetch,
@@ -85,6 +88,7 @@ export function startWorker({ config, tasks, clock, log, registry: metrics }: Wo
         });
       await consumer.flushed(AbortSignal.timeout(timeoutMs));
       await consumer.close();
+      await threads.close();
     },
   };
 }

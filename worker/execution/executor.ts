@@ -13,6 +13,7 @@ import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../operator/runtime/clock.ts';
 import type { Logger } from '../../operator/runtime/log.ts';
 import { createSlots } from '../pool/slots.ts';
+import type { Threads } from '../pool/threads.ts';
 import { describeError, formatTraceback } from '../protocol/failure.ts';
 import type { BrokerKeys } from '../protocol/keys.ts';
 import { parseMessage, resendMessage, type TaskMessage } from '../protocol/message.ts';
@@ -70,6 +71,8 @@ export interface ExecutorDeps {
   readonly observer: Observer;
   readonly continuation: Continuation;
   readonly isRevoked: (message: TaskMessage) => boolean;
+  /** Runs the tasks that ask for a thread. */
+  readonly threads?: Threads | undefined;
   readonly hostname: string;
   readonly concurrency: number;
   readonly prefetch: Prefetch;
@@ -200,7 +203,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       void store(message, metaOf(message, 'STARTED', { pid: process.pid, hostname: deps.hostname }));
     }
     observer.started(request);
-    runTask(request, { clock, updateState }, (outcome) => finish(request, outcome));
+    runTask(request, { clock, updateState, threads: deps.threads }, (outcome) => finish(request, outcome));
   };
 
   const updateState = (request: Request, state: string, meta: unknown): void => {

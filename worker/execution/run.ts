@@ -1,6 +1,7 @@
 /** Runs the function of a task once, within its limits. It never rejects: whatever happens is an outcome. */
 import type { Clock } from '../../operator/runtime/clock.ts';
 import type { TaskContext } from '../task/context.ts';
+import type { Threads } from '../pool/threads.ts';
 import { Retry, SoftTimeLimitExceeded, TimeLimitExceeded } from '../task/errors.ts';
 import { addTimer, cancelTimers, type Request } from './request.ts';
 
@@ -12,6 +13,8 @@ export type Outcome =
 export interface RunDeps {
   readonly clock: Clock;
   readonly updateState: (request: Request, state: string, meta: unknown) => void;
+  /** For tasks with the option `thread`; without it they run in the main thread. */
+  readonly threads?: Threads | undefined;
 }
 
 /** Runs it; calls `done` exactly once, with what happened first: its end or its hard limit. */
@@ -31,7 +34,8 @@ export function runTask(request: Request, deps: RunDeps, done: (outcome: Outcome
   };
   const softSeconds = message.softTimeLimitSeconds ?? task.options.softTimeLimitSeconds;
   const hardSeconds = message.timeLimitSeconds ?? task.options.timeLimitSeconds;
-  if (softSeconds !== undefined && softSeconds > 0) {
+  const threads = task.options.thread === true ? deps.threads : undefined;
+  if (threads === undefined && softSeconds !== undefined && softSeconds > 0) {
     const abort = abortOf(request);
     addTimer(
       request,
@@ -43,6 +47,15 @@ export function runTask(request: Request, deps: RunDeps, done: (outcome: Outcome
       request,
       deps.clock.setTimer(hardSeconds * 1000, () => giveUp(new TimeLimitExceeded(hardSeconds))),
     );
+  }
+  if (threads !== undefined) {
+    const { signal } = abortOf(request);
+    const onState = (state: string, meta: unknown): void => deps.updateState(request, state, meta);
+    threads.run(message, { signal, softTimeLimitSeconds: softSeconds, onState }).then(
+      (value) => end({ kind: 'returned', value }),
+      (error: unknown) => end({ kind: 'threw', error }),
+    );
+    return;
   }
   try {
     const args = task.options.parseArgs?.(message.args) ?? message.args;

@@ -5,6 +5,11 @@ import type { TaskContext } from './context.ts';
 export interface TaskOptions {
   /** The task is given up after this many seconds, and its slot is free again. Default: never. A message may say otherwise. */
   readonly timeLimitSeconds?: number;
+  /**
+   * Runs in a worker thread: for work that uses the CPU, and for a time limit that really ends it (in the main thread a
+   * function that goes on after its limit only loses its slot). Arguments and result are copied. Default: false.
+   */
+  readonly thread?: boolean;
   /** After this many seconds `ctx.signal` aborts, so that the task can end in order. Default: never. */
   readonly softTimeLimitSeconds?: number;
   /** How often the task is retried at most. Default: 3, as in Celery. */

@@ -1,0 +1,74 @@
+/**
+ * Worker threads, for tasks that use the CPU (one that computes in the main thread holds up every other task, the
+ * heartbeats and the probes) and for time limits that end a task whatever it does: its thread is ended with it.
+ */
+import { MessageChannel } from 'node:worker_threads';
+import { Piscina } from 'piscina';
+import type { TaskMessage } from '../protocol/message.ts';
+import { Ignore, Reject, Retry } from '../task/errors.ts';
+import type { ThreadOutcome, ThreadState, ThreadTask } from './threadProtocol.ts';
+
+/** Threads that run tasks. */
+export interface Threads {
+  /**
+   * Runs a task in a thread. Rejects with what the task threw, or with the reason of `signal` when that aborts; the thread
+   * is ended then.
+   */
+  run(
+    message: TaskMessage,
+    options: {
+      readonly signal: AbortSignal;
+      readonly softTimeLimitSeconds: number | undefined;
+      readonly onState: (state: string, meta: unknown) => void;
+    },
+  ): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+/**
+ * Builds the threads; none is started before it is needed.
+ * @param files the modules that export the tasks, loaded again in every thread
+ * @param most how many there are at most: the slots of the worker
+ */
+export function createThreads(files: readonly string[], most: number): Threads {
+  let pool: Piscina<ThreadTask, ThreadOutcome> | undefined;
+  const started = (): Piscina<ThreadTask, ThreadOutcome> => {
+    // The bundle has the thread's file beside it.
+    const file = import.meta.url.endsWith('.ts') ? './threadMain.ts' : './threadMain.mjs';
+    pool ??= new Piscina({
+      filename: new URL(file, import.meta.url).href,
+      ...{ minThreads: 0, maxThreads: most, idleTimeout: 60_000, workerData: { files } },
+    });
+    return pool;
+  };
+
+  return {
+    async run(message, { signal, softTimeLimitSeconds, onState }) {
+      const { port1, port2 } = new MessageChannel();
+      port1.on('message', ({ state, meta }: ThreadState) => onState(state, meta));
+      port1.unref();
+      try {
+        const task: ThreadTask = { message, softTimeLimitSeconds, port: port2 };
+        const outcome = await started().run(task, { signal, transferList: [port2] });
+        if (outcome.kind === 'returned') return outcome.value;
+        throw revive(outcome);
+      } catch (error) {
+        throw signal.aborted ? signal.reason : error;
+      } finally {
+        port1.close();
+      }
+    },
+    close: async () => pool?.destroy(),
+  };
+}
+
+function revive(outcome: Extract<ThreadOutcome, { kind: 'threw' }>): Error {
+  const { name, message, stack, python, wish } = outcome;
+  if (wish?.kind === 'retry') return new Retry(message, { delaySeconds: wish.delaySeconds });
+  if (wish?.kind === 'reject') return new Reject(message, { requeue: wish.requeue });
+  if (wish?.kind === 'ignore') return new Ignore(message);
+  const error = new Error(message);
+  error.name = name;
+  if (stack !== undefined) error.stack = stack;
+  return python === undefined ? error : Object.assign(error, { python });
+}
