@@ -7,7 +7,7 @@
  * | task | its name | null | the task's |
  * | chain | celery.chain | chain | `tasks`: list |
  * | group | celery.group | group | `tasks`: list |
- * | chord | celery.chord | chord | `header`: list, `body`, `kwargs` |
+ * | chord | celery.chord | chord | `header`: list (in a chain: group), `body`, `kwargs` |
  * | map, starmap | celery.map, celery.starmap | xmap, xstarmap | `task`, `it` |
  * | chunks | celery.chunks | chunks | `task`, `it`, `n` |
  */

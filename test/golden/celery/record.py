@@ -296,7 +296,7 @@ def run_all():
     ).apply_async(), None
     yield "failing chord", lambda: chord(
         [fail.s().set(queue="run"), add.s(2).set(queue="run")],
-        total.s().set(queue="caught", link_error=app.signature("elsewhere.errback", queue="caught")),
+        total.s().set(queue="caught", link_error=[app.signature("elsewhere.errback", queue="caught")]),
     ).apply_async(), None
     yield "replace", lambda: replace.apply_async(queue="run"), None
     yield "replace with a chain, in a chain", lambda: chain(
