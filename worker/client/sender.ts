@@ -7,7 +7,7 @@ import type { Command, Reply } from '../../operator/broker/connection.ts';
 import type { BrokerEndpoint } from '../../operator/broker/endpoint.ts';
 import { BrokerError, replyFailure } from '../../operator/broker/failures.ts';
 import type { Clock } from '../../operator/runtime/clock.ts';
-import { createRedisConnection } from '../results/redisConnection.ts';
+import { createRedisConnection, isForAPerson } from '../results/redisConnection.ts';
 
 /** Sends messages. */
 export interface Sender {
@@ -96,7 +96,10 @@ export function createSender({ endpoint, clock, timeoutMs, giveUpMs }: SenderOpt
     try {
       replies = await connection.send(commands);
     } catch (err) {
-      return { items: [...items], why: err instanceof Error ? err : new Error(String(err)) };
+      const why = err instanceof Error ? err : new Error(String(err));
+      if (!isForAPerson(err)) return { items: [...items], why };
+      for (const item of items) item.reject(why);
+      return undefined;
     }
     const again: Item[] = [];
     let why: Error | undefined;

@@ -4,6 +4,7 @@
  */
 import { openConnection, type Command, type Connection, type Reply } from '../../operator/broker/connection.ts';
 import type { BrokerEndpoint } from '../../operator/broker/endpoint.ts';
+import { BrokerError, type BrokerFailureReason } from '../../operator/broker/failures.ts';
 import type { Clock } from '../../operator/runtime/clock.ts';
 
 /** What a connection needs. */
@@ -49,4 +50,11 @@ export function createRedisConnection({ endpoint, clock, name, timeoutMs }: Redi
     },
     close: () => stop.abort(),
   };
+}
+
+const settingsToMend: ReadonlySet<BrokerFailureReason> = new Set(['WrongPassword', 'NoPermission', 'WrongDatabase']);
+
+/** Whether only a person can mend what failed: who waits for it to pass would wait for ever, and not know why. */
+export function isForAPerson(err: unknown): boolean {
+  return err instanceof BrokerError && settingsToMend.has(err.reason);
 }

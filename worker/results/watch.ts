@@ -7,14 +7,17 @@ import { BrokerError, replyFailure } from '../../operator/broker/failures.ts';
 import type { Clock } from '../../operator/runtime/clock.ts';
 import type { ResultKeys } from '../protocol/keys.ts';
 import { parseResultMeta, readyStates, type ResultMeta } from '../protocol/result.ts';
-import { createRedisConnection } from './redisConnection.ts';
+import { createRedisConnection, isForAPerson } from './redisConnection.ts';
 import { openSubscriber, type Subscriber } from './subscriber.ts';
 
 /** Reads results, and waits for them. */
 export interface ResultWatch {
   /** What is stored now; undefined when nothing is. Rejects with a BrokerError. */
   read(taskId: string): Promise<ResultMeta | undefined>;
-  /** The end of a task: SUCCESS, FAILURE or REVOKED. Waits over lost connections, until the signal aborts (with its reason). */
+  /**
+   * The end of a task: SUCCESS, FAILURE or REVOKED. Waits over lost connections, until the signal aborts (with its reason).
+   * Rejects with a BrokerError for a password, permission or database that is wrong.
+   */
   wait(taskId: string, signal?: AbortSignal): Promise<ResultMeta>;
   close(): void;
 }
@@ -59,6 +62,11 @@ export function createResultWatch(options: ResultWatchOptions): ResultWatch {
       else fail(new Error(`the result of task ${waiting.taskId} cannot be read: ${parsed.why}`));
     }
   };
+  const failAll = (channel: string, why: Error): void => {
+    const waiting = waiters.get(channel);
+    forget(channel);
+    for (const { fail } of waiting?.all ?? []) fail(why);
+  };
   const forget = (channel: string): void => {
     waiters.delete(channel);
     subscriber?.unsubscribe([channel]);
@@ -83,7 +91,11 @@ export function createResultWatch(options: ResultWatchOptions): ResultWatch {
         texts.forEach((text, at) => text !== null && settle(channels[at] ?? '', text));
         failures = 0;
       } catch (err) {
-        if (!(err instanceof BrokerError)) throw err;
+        const why = err instanceof Error ? err : new Error(String(err));
+        if (!(err instanceof BrokerError) || isForAPerson(err)) {
+          for (const channel of channels) failAll(channel, why);
+          continue;
+        }
         fresh.push(...channels);
         failures += 1;
         await clock.sleep(Math.min(backoffMs.most, backoffMs.first * 2 ** failures) * (0.5 + Math.random() / 2));
