@@ -1,0 +1,46 @@
+/** The rows of the table: each with the bar that it is held against. Pure. */
+import type { Row as TableRow } from '../report.ts';
+import type { Row } from './measure.ts';
+
+const say = ({ tasksPerSecond, cpuMicrosPerTask, rssMb }: Row, more = ''): string =>
+  `${tasksPerSecond.toLocaleString('en')}/s, ${cpuMicrosPerTask} µs of CPU a task, ${rssMb} MB${more}`;
+
+/** Lays out what was measured, and the ratios between the rows. */
+export function tableOf(rows: readonly Row[]): TableRow[] {
+  const rate = (start: string): number =>
+    Math.max(0, ...rows.filter(({ name }) => name.startsWith(start)).map((row) => row.tasksPerSecond));
+  const main = rate('muster, prefetch 16');
+  const bars: Readonly<Record<string, number>> = {
+    'muster, prefetch 16': 20_000,
+    'muster, prefetch 1': 5_000,
+    'muster, prefetch 16, with results': 10_000,
+    'client.send, 1,000 at a time': 30_000,
+  };
+  const measured = rows.map((row): TableRow => {
+    const bar = bars[row.name];
+    const shown = { what: row.name, measured: say(row) };
+    return bar === undefined
+      ? { ...shown, bar: '' }
+      : { ...shown, bar: `≥ ${bar.toLocaleString('en')}/s`, isMet: row.tasksPerSecond >= bar };
+  });
+  const ratio = (what: string, value: number, least: number): TableRow => ({
+    what,
+    bar: `≥ ${least}`,
+    measured: value.toFixed(2),
+    isMet: value >= least,
+  });
+  return [
+    ...measured,
+    ratio('prefetch 16 against BullMQ at its best', main / rate('BullMQ'), 1.5),
+    ratio('prefetch 16 against one Celery process', main / rate('Celery'), 20),
+    ratio(
+      '2 ms further away against near by',
+      rate('muster, prefetch 512, 2 ms') / exact(rows, 'muster, prefetch 512'),
+      0.8,
+    ),
+  ];
+}
+
+function exact(rows: readonly Row[], name: string): number {
+  return rows.find((row) => row.name === name)?.tasksPerSecond ?? 0;
+}
