@@ -10,74 +10,20 @@
  * An early acknowledgement loses a task that runs when its worker dies; a late one runs it again.
  */
 import { randomUUID } from 'node:crypto';
-import type { Clock } from '../../operator/runtime/clock.ts';
-import type { Logger } from '../../operator/runtime/log.ts';
 import { createSlots } from '../pool/slots.ts';
-import type { Threads } from '../pool/threads.ts';
 import { describeError, formatTraceback } from '../protocol/failure.ts';
-import type { BrokerKeys } from '../protocol/keys.ts';
 import { parseMessage, resendMessage, type TaskMessage } from '../protocol/message.ts';
 import { failureMeta, type ResultMeta } from '../protocol/result.ts';
 import { Ignore, MaxRetriesExceededError, NotRegistered, Reject, Retry, TaskRevokedError } from '../task/errors.ts';
-import type { Registry } from '../task/registry.ts';
 import { decideRetry } from '../task/retry.ts';
-import type { ResultBackend } from '../results/backend.ts';
-import type { Consumer } from '../transport/consumer.ts';
 import type { Delivery } from '../transport/exchange.ts';
-import { creditOf, type AckMode, type Prefetch } from './prefetch.ts';
+import { creditOf } from './prefetch.ts';
+import { createRateLimits } from './rateLimits.ts';
 import { addTimer, cancelTimers, newRequest, type Request } from './request.ts';
 import { runTask, type Outcome } from './run.ts';
+import type { Executor, ExecutorDeps } from './seams.ts';
 
-/** Tells what happens to requests, for metrics, events and logs. */
-export interface Observer {
-  received(request: Request): void;
-  started(request: Request): void;
-  /** `state` is the state stored, or `REJECTED`, `IGNORED`. */
-  ended(request: Request, state: string, runSeconds: number, error?: unknown): void;
-  /** A message that never became a request. */
-  dropped(why: 'malformed' | 'refused' | 'unknown' | 'revoked' | 'expired', task: string | undefined): void;
-}
-
-/** Starts what follows a task. Absent parts of a message cost nothing: it is asked only when there is something. */
-export interface Continuation {
-  succeeded(message: TaskMessage, value: unknown): Promise<ResultMeta['children']> | undefined;
-  failed(message: TaskMessage, error: unknown): Promise<void> | undefined;
-}
-
-/** The executor of a worker. */
-export interface Executor {
-  receive(delivery: Delivery): void;
-  /** How many more messages may be held. */
-  credit(): number;
-  requests(): Iterable<Request>;
-  /** Takes no more, and gives back what does not run, in order, to the head of its queues. Gives how many. */
-  handBack(): number;
-  /** Resolves when nothing runs any more, or `signal` aborts. */
-  idle(signal: AbortSignal): Promise<void>;
-  /** Gives up what runs: late tasks go back to their queue. Gives those that are lost (acknowledged early). */
-  abandon(): Request[];
-  resize(slots: number): void;
-  readonly slots: { readonly size: number; readonly running: number; readonly waiting: number };
-}
-
-/** What an executor needs. */
-export interface ExecutorDeps {
-  readonly consumer: () => Consumer;
-  readonly registry: Registry;
-  readonly backend: ResultBackend;
-  readonly keys: BrokerKeys;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly observer: Observer;
-  readonly continuation: Continuation;
-  readonly isRevoked: (message: TaskMessage) => boolean;
-  /** Runs the tasks that ask for a thread. */
-  readonly threads?: Threads | undefined;
-  readonly hostname: string;
-  readonly concurrency: number;
-  readonly prefetch: Prefetch;
-  readonly ackMode: AckMode;
-}
+export type { Continuation, Executor, ExecutorDeps, Observer } from './seams.ts';
 
 /** Timers of Node overflow beyond 2^31 ms: a longer wait is made of several. */
 const longestTimerMs = 2_000_000_000;
@@ -90,6 +36,10 @@ export function createExecutor(deps: ExecutorDeps): Executor {
   let unacked = 0;
   const whenIdle = new Set<() => void>();
   const slots = createSlots<Request>(deps.concurrency, (request) => start(request));
+  const rateLimits = createRateLimits(clock, (request) => slots.add(request));
+  let { prefetch } = deps;
+  let isGivingBack = false;
+  const late: Delivery[] = [];
 
   const ack = (request: Request): void => {
     if (request.isAcked) return;
@@ -120,6 +70,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     });
 
   const receive = (delivery: Delivery): void => {
+    if (isGivingBack) return giveBackLate(delivery);
     const parsed = parseMessage(delivery.raw);
     if (parsed.kind !== 'ok') return drop(delivery, parsed);
     const { message } = parsed;
@@ -132,7 +83,15 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     unacked += 1;
     observer.received(request);
     if (message.etaMs !== undefined && message.etaMs > nowMs) hold(request, message.etaMs);
-    else slots.add(request);
+    else if (!rateLimits.hold(request)) slots.add(request);
+  };
+
+  /** Was on its way when the worker stopped taking. All of one answer go back in order: the last one first. */
+  const giveBackLate = (delivery: Delivery): void => {
+    if (late.push(delivery) > 1) return;
+    queueMicrotask(() => {
+      for (const each of late.splice(0).reverse()) deps.consumer().requeue(each, 'head');
+    });
   };
 
   /** No request can be made of it. Nobody can read a malformed message, so it is kept where a person can. */
@@ -154,7 +113,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     why: 'unknown' | 'revoked' | 'expired',
     error: Error,
   ): void => {
-    observer.dropped(why, message.task);
+    observer.dropped(why, message.task, message);
     const fields = { task: message.task, id: message.id, queue: delivery.queue };
     if (why === 'unknown') log.error('no such task is registered; its message was dropped', fields);
     else log.info(`a task is ${why}; it does not run`, fields);
@@ -179,7 +138,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       }
       scheduled -= 1;
       request.phase = 'waiting';
-      slots.add(request);
+      if (!rateLimits.hold(request)) slots.add(request);
     };
     wait();
   };
@@ -203,7 +162,9 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       void store(message, metaOf(message, 'STARTED', { pid: process.pid, hostname: deps.hostname }));
     }
     observer.started(request);
-    runTask(request, { clock, updateState, threads: deps.threads }, (outcome) => finish(request, outcome));
+    runTask(request, { clock, updateState, threads: deps.threads, timeLimits: deps.timeLimits }, (outcome) =>
+      finish(request, outcome),
+    );
   };
 
   const updateState = (request: Request, state: string, meta: unknown): void => {
@@ -222,7 +183,8 @@ export function createExecutor(deps: ExecutorDeps): Executor {
 
   const finish = (request: Request, outcome: Outcome): void => {
     const done = (state: string, error?: unknown): void => {
-      observer.ended(request, state, (clock.now() - (request.startedAtMs ?? 0)) / 1000, error);
+      const value = outcome.kind === 'returned' ? outcome.value : undefined;
+      observer.ended(request, state, (clock.now() - (request.startedAtMs ?? 0)) / 1000, error, value);
       leave(request);
     };
     if (request.phase !== 'running') return; // given up meanwhile
@@ -317,20 +279,43 @@ export function createExecutor(deps: ExecutorDeps): Executor {
   return {
     receive,
     credit: () =>
-      creditOf(deps.prefetch, {
+      creditOf(prefetch, {
         slots: slots.size,
         running: slots.running,
-        waiting: slots.waiting,
+        waiting: slots.waiting + rateLimits.waiting,
         unacked: unacked - scheduled,
       }),
     requests: () => requests.values(),
     handBack() {
+      isGivingBack = true;
       slots.drain();
       const idle = [...requests.values()].filter(({ phase }) => phase === 'waiting' || phase === 'scheduled');
       // The last one first: each goes to the head, so that the first one is at the head in the end.
       for (const request of idle.reverse()) giveBack(request);
       return idle.length;
     },
+    takeAgain() {
+      isGivingBack = false;
+    },
+    get isGivingBack() {
+      return isGivingBack;
+    },
+    revoke(isMeant, terminate) {
+      const meant = [...requests.values()].filter(({ message }) => isMeant(message));
+      for (const request of meant) {
+        if (request.phase !== 'running') {
+          withdraw(request);
+          refuse(request.delivery, request.message, 'revoked', new TaskRevokedError('revoked'));
+        } else if (terminate) request.giveUp?.(new TaskRevokedError('terminated'));
+      }
+      deps.consumer().wake();
+      return meant.map(({ message }) => message.id);
+    },
+    setPrefetch(next) {
+      prefetch = next;
+      deps.consumer().wake();
+    },
+    rateLimits,
     idle: (signal) =>
       new Promise((resolve) => {
         if (slots.running === 0) return resolve();
@@ -351,12 +336,18 @@ export function createExecutor(deps: ExecutorDeps): Executor {
   };
 
   function giveBack(request: Request): void {
+    withdraw(request);
+    deps.consumer().requeue(request.delivery, 'head');
+  }
+
+  /** Its message is no longer this executor's. */
+  function withdraw(request: Request): void {
     cancelTimers(request);
     if (request.phase === 'scheduled') scheduled -= 1;
+    else if (request.phase === 'waiting' && !rateLimits.remove(request)) slots.remove(request);
     unacked -= 1;
     request.isAcked = true;
     request.phase = 'done';
     requests.delete(request.delivery.tag);
-    deps.consumer().requeue(request.delivery, 'head');
   }
 }

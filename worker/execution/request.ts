@@ -22,6 +22,8 @@ export interface Request {
   abort: AbortController | undefined;
   /** Why it was given up while it ran: its outcome is decided, whatever the function does. */
   givenUp: Error | undefined;
+  /** Ends its run now with an error; set while it runs. */
+  giveUp: ((error: Error) => void) | undefined;
   /** Timers of this request: its time, its limits. Most have none. */
   timers: Set<Timer> | undefined;
 }
@@ -39,6 +41,7 @@ export function newRequest(delivery: Delivery, message: TaskMessage, task: Task,
     startedAtMs: undefined,
     abort: undefined,
     givenUp: undefined,
+    giveUp: undefined,
     timers: undefined,
   };
 }

@@ -9,12 +9,20 @@ import { addTimer, cancelTimers, type Request } from './request.ts';
 export type Outcome =
   { readonly kind: 'returned'; readonly value: unknown } | { readonly kind: 'threw'; readonly error: unknown };
 
+/** Limits of a task's run; undefined: none. */
+export interface TimeLimits {
+  readonly softSeconds: number | undefined;
+  readonly hardSeconds: number | undefined;
+}
+
 /** What a run needs. */
 export interface RunDeps {
   readonly clock: Clock;
   readonly updateState: (request: Request, state: string, meta: unknown) => void;
   /** For tasks with the option `thread`; without it they run in the main thread. */
   readonly threads?: Threads | undefined;
+  /** Stand for those of a task's options, by name. */
+  readonly timeLimits?: ReadonlyMap<string, TimeLimits> | undefined;
 }
 
 /** Runs it; calls `done` exactly once, with what happened first: its end or its hard limit. */
@@ -32,8 +40,11 @@ export function runTask(request: Request, deps: RunDeps, done: (outcome: Outcome
     request.abort?.abort(error);
     end({ kind: 'threw', error });
   };
-  const softSeconds = message.softTimeLimitSeconds ?? task.options.softTimeLimitSeconds;
-  const hardSeconds = message.timeLimitSeconds ?? task.options.timeLimitSeconds;
+  request.giveUp = giveUp;
+  const set = deps.timeLimits?.get(task.name);
+  const softSeconds =
+    message.softTimeLimitSeconds ?? (set === undefined ? task.options.softTimeLimitSeconds : set.softSeconds);
+  const hardSeconds = message.timeLimitSeconds ?? (set === undefined ? task.options.timeLimitSeconds : set.hardSeconds);
   const threads = task.options.thread === true ? deps.threads : undefined;
   if (threads === undefined && softSeconds !== undefined && softSeconds > 0) {
     const abort = abortOf(request);
