@@ -4,6 +4,7 @@
  *
  * Exit codes: 0 after an end in order, 1 after a failure, 2 when it was started with something it cannot use.
  */
+import './heap.ts';
 import { readFileSync } from 'node:fs';
 import { Registry, collectDefaultMetrics } from 'prom-client';
 import { systemClock as clock } from '../operator/runtime/clock.ts';
