@@ -25,9 +25,8 @@ function canvas(
   subtaskType: string,
   kwargs: Readonly<Record<string, unknown>>,
   options: SignatureOptions,
-  immutable = false,
 ): Signature {
-  return { task, args: [], kwargs, options, subtask_type: subtaskType, immutable };
+  return { task, args: [], kwargs, options, subtask_type: subtaskType, immutable: false };
 }
 
 /** One after the other, each with the result of the one before. */
@@ -49,35 +48,36 @@ export function chordSignature(
   return canvas('celery.chord', 'chord', { kwargs: {}, header, body }, options);
 }
 
-/** One task that calls `task` for each item (`map`), or with each item as its arguments (`starmap`), in its own process. */
+/** A task of Celery's own that calls `task` for each item (`map`), or with each item as its arguments (`starmap`), itself. */
 export function mapSignature(
   kind: 'map' | 'starmap',
   task: Signature,
   items: readonly unknown[],
   options: SignatureOptions = {},
 ): Signature {
-  return canvas(`celery.${kind}`, kind === 'map' ? 'xmap' : 'xstarmap', { task, it: items }, options, true);
+  return taskSignature(`celery.${kind}`, { kwargs: { task, it: items }, options, immutable: true });
 }
 
-/** A group of starmaps of `size` items each. */
+/** A task of Celery's own that sends a group of starmaps of `size` items each. */
 export function chunksSignature(
   task: Signature,
   items: readonly unknown[],
   size: number,
   options: SignatureOptions = {},
 ): Signature {
-  return canvas('celery.chunks', 'chunks', { task, it: items, n: size }, options, true);
+  return taskSignature('celery.chunks', { kwargs: { task, it: items, n: size }, options, immutable: true });
 }
 
 /** A signature taken apart. */
 export type CanvasForm =
   | { readonly kind: 'task' }
   | { readonly kind: 'chain' | 'group'; readonly tasks: readonly Signature[] }
-  | { readonly kind: 'chord'; readonly header: readonly Signature[]; readonly body: Signature }
-  | { readonly kind: 'map' | 'starmap'; readonly task: Signature; readonly items: readonly unknown[] }
-  | { readonly kind: 'chunks'; readonly task: Signature; readonly items: readonly unknown[]; readonly size: number };
+  | { readonly kind: 'chord'; readonly header: readonly Signature[]; readonly body: Signature };
 
-/** Takes a signature apart. Never throws; a type that Celery does not have is malformed. */
+/**
+ * Takes a signature apart. Never throws; a type that Celery does not have is malformed. Maps and chunks are tasks: Celery
+ * serialises them without a `subtask_type`, and the worker that takes them runs them ({@link parseBuiltinCall}).
+ */
 export function parseCanvas(signature: Signature): Parsed<CanvasForm> {
   switch (signature.subtask_type) {
     case null:
@@ -88,11 +88,9 @@ export function parseCanvas(signature: Signature): Parsed<CanvasForm> {
     case 'chord':
       return parseChord(signature);
     case 'xmap':
-      return parseMap(signature, 'map');
     case 'xstarmap':
-      return parseMap(signature, 'starmap');
     case 'chunks':
-      return parseChunks(signature);
+      return { kind: 'ok', value: { kind: 'task' } };
     default:
       return malformed(`the signature has the unknown type ${JSON.stringify(signature.subtask_type.slice(0, 60))}`);
   }
@@ -123,23 +121,34 @@ function parseChord({ kwargs }: Signature): Parsed<CanvasForm> {
   return tasks.kind === 'ok' ? { kind: 'ok', value: { kind: 'chord', header: tasks.value, body: body.value } } : tasks;
 }
 
-function parseMap({ kwargs }: Signature, kind: 'map' | 'starmap'): Parsed<CanvasForm> {
-  const task = parseSignature(kwargs['task'], `the task of the ${kind}`);
-  if (task.kind === 'malformed') return task;
-  const items = kwargs['it'];
-  if (!Array.isArray(items)) return malformed(`the items of the ${kind} are not a list`);
-  return { kind: 'ok', value: { kind, task: task.value, items: items as unknown[] } };
-}
+/** What a task of Celery's own that every worker has is asked to do. */
+export type BuiltinCall =
+  | { readonly kind: 'map' | 'starmap'; readonly task: Signature; readonly items: readonly unknown[] }
+  | { readonly kind: 'chunks'; readonly task: Signature; readonly items: readonly unknown[]; readonly size: number };
 
-function parseChunks({ kwargs }: Signature): Parsed<CanvasForm> {
-  const task = parseSignature(kwargs['task'], 'the task of the chunks');
-  if (task.kind === 'malformed') return task;
-  const { it: items, n: size } = kwargs;
-  if (!Array.isArray(items)) return malformed('the items of the chunks are not a list');
+const builtins: ReadonlyMap<string, BuiltinCall['kind']> = new Map([
+  ['celery.map', 'map'],
+  ['celery.starmap', 'starmap'],
+  ['celery.chunks', 'chunks'],
+]);
+
+/** Reads a call of `celery.map`, `celery.starmap` or `celery.chunks`; undefined for any other task. Never throws. */
+export function parseBuiltinCall(
+  task: string,
+  kwargs: Readonly<Record<string, unknown>>,
+): Parsed<BuiltinCall> | undefined {
+  const kind = builtins.get(task);
+  if (kind === undefined) return undefined;
+  const inner = parseSignature(kwargs['task'], `the task of ${task}`);
+  if (inner.kind === 'malformed') return inner;
+  const { it, n: size } = kwargs;
+  if (!Array.isArray(it)) return malformed(`the items of ${task} are not a list`);
+  const items = it as unknown[];
+  if (kind !== 'chunks') return { kind: 'ok', value: { kind, task: inner.value, items } };
   if (typeof size !== 'number' || !Number.isInteger(size) || size < 1) {
-    return malformed('the size of the chunks is not a whole number from 1');
+    return malformed(`the size of ${task} is not a whole number from 1`);
   }
-  return { kind: 'ok', value: { kind: 'chunks', task: task.value, items: items as unknown[], size } };
+  return { kind: 'ok', value: { kind, task: inner.value, items, size } };
 }
 
 function parseList(value: unknown, name: string): Parsed<readonly Signature[]> {

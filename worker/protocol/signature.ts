@@ -8,8 +8,8 @@
  * | chain | celery.chain | chain | `tasks`: list |
  * | group | celery.group | group | `tasks`: list |
  * | chord | celery.chord | chord | `header`: list (in a chain: group), `body`, `kwargs` |
- * | map, starmap | celery.map, celery.starmap | xmap, xstarmap | `task`, `it` |
- * | chunks | celery.chunks | chunks | `task`, `it`, `n` |
+ * | map, starmap | celery.map, celery.starmap | null | `task`, `it` |
+ * | chunks | celery.chunks | null | `task`, `it`, `n` |
  */
 import { malformed, type Parsed } from './errors.ts';
 
@@ -22,7 +22,7 @@ export interface Signature {
   readonly args: readonly unknown[];
   readonly kwargs: Readonly<Record<string, unknown>>;
   readonly options: SignatureOptions;
-  /** `chain`, `group`, `chord`, `xmap`, `xstarmap`, `chunks`; null for a task. */
+  /** `chain`, `group`, `chord`; null for a task. */
   readonly subtask_type: string | null;
   /** True: it does not take the result of the task before it. */
   readonly immutable: boolean;
