@@ -1,0 +1,79 @@
+/** Time limits and worker threads, as a client sees them. One slot, so that a task that keeps its slot is noticed. */
+import { expect } from 'chai';
+import { createClient, RemoteTaskError, type Client } from '../../../worker/index.ts';
+import { eventually } from '../../support/eventually.ts';
+import { nodeApp, startNodeWorker, type NodeWorker } from '../../support/nodeWorker.ts';
+import { startRedis, type RedisServer } from '../../support/redisServer.ts';
+
+describe('the Node worker, threads and time limits', () => {
+  let redis: RedisServer;
+  let worker: NodeWorker;
+  let client: Client;
+  before(async () => {
+    redis = await startRedis();
+    const fixed = ['--tasks', nodeApp('limits.ts'), '--queues', 'celery', '--concurrency', '1'];
+    worker = await startNodeWorker([...fixed, '--ack', 'late', '--broker', `${redis.url}/0`]);
+    client = createClient({ broker: `${redis.url}/0`, backend: `${redis.url}/0` });
+  });
+  after(async () => {
+    await client.close();
+    await worker.stop();
+    await redis.stop();
+  });
+  const run = async (task: string, ...args: unknown[]): Promise<unknown> =>
+    (await client.send(task, args)).get({ timeoutMs: 30_000 });
+  const failureOf = async (task: string): Promise<RemoteTaskError> => {
+    try {
+      await run(task);
+    } catch (err) {
+      if (err instanceof RemoteTaskError) return err;
+      throw err;
+    }
+    throw new Error(`${task} did not fail`);
+  };
+
+  it('computes in a thread', async () => {
+    expect(await run('cpu.fib', 20)).to.equal(6765);
+  });
+
+  it('ends a thread that never ends by itself, and the next task runs', async () => {
+    expect(await failureOf('cpu.spin')).to.include({ excType: 'TimeLimitExceeded', excModule: 'billiard.exceptions' });
+    expect(await run('cpu.fib', 10)).to.equal(55);
+  });
+
+  it('tells a task in a thread that its soft limit has passed', async () => {
+    expect(await failureOf('cpu.soft')).to.include({
+      excType: 'SoftTimeLimitExceeded',
+      excModule: 'billiard.exceptions',
+    });
+  });
+
+  it('retries from a thread', async () => {
+    expect(await run('cpu.again')).to.equal(1);
+  });
+
+  it('stores the states that a task in a thread tells', async () => {
+    const result = await client.send('cpu.states', []);
+    await eventually(async () => expect((await result.meta())?.result).to.deep.equal({ percent: 10 }));
+    expect(await result.get({ timeoutMs: 30_000 })).to.equal('done');
+  });
+
+  it('fails as in the main thread: an error, and a result that is no data', async () => {
+    expect(await failureOf('cpu.broken')).to.include({ excType: 'RangeError', message: 'RangeError: too far' });
+    expect((await failureOf('cpu.uncloneable')).message).to.match(/could not be cloned/);
+  });
+
+  it('lets a task in the main thread end in order at its soft limit', async () => {
+    expect(await run('main.patient')).to.equal('ended: SoftTimeLimitExceeded');
+  });
+
+  it('frees the slot of a task in the main thread that goes on after its hard limit', async () => {
+    expect((await failureOf('main.deaf')).excType).to.equal('TimeLimitExceeded');
+    expect(await run('cpu.fib', 10)).to.equal(55);
+  });
+
+  it('ends with no thread left behind', async () => {
+    await worker.stop();
+    expect(await worker.ended()).to.equal(0);
+  });
+});

@@ -1,0 +1,36 @@
+/** Tasks with limits, in the main thread and in threads. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { task } from '../../../worker/index.ts';
+
+/** Uses the CPU: in the main thread it would hold up everything. */
+export const fib = task('cpu.fib', { thread: true }, (_ctx, n: number) => {
+  const of = (x: number): number => (x < 2 ? x : of(x - 1) + of(x - 2));
+  return of(n);
+});
+/** Never ends by itself. */
+export const spin = task('cpu.spin', { thread: true, timeLimitSeconds: 0.5 }, () => {
+  for (;;);
+});
+export const soft = task('cpu.soft', { thread: true, softTimeLimitSeconds: 0.2 }, async (ctx) => {
+  await sleep(60_000, undefined, { signal: ctx.signal }).catch(() => undefined);
+  throw ctx.signal.reason;
+});
+export const again = task('cpu.again', { thread: true, maxRetries: 1 }, (ctx) => {
+  if (ctx.retries === 0) throw ctx.retry({ delaySeconds: 0.1 });
+  return ctx.retries;
+});
+export const states = task('cpu.states', { thread: true }, async (ctx) => {
+  ctx.updateState('PROGRESS', { percent: 10 });
+  await sleep(1_000);
+  return 'done';
+});
+export const broken = task('cpu.broken', { thread: true }, () => {
+  throw new RangeError('too far');
+});
+export const uncloneable = task('cpu.uncloneable', { thread: true }, () => () => 1);
+/** In the main thread: ends in order when its soft limit has passed. */
+export const patient = task('main.patient', { softTimeLimitSeconds: 0.2 }, async (ctx) => {
+  await sleep(60_000, undefined, { signal: ctx.signal }).catch(() => undefined);
+  return `ended: ${(ctx.signal.reason as Error).name}`;
+});
+export const deaf = task('main.deaf', { timeLimitSeconds: 0.3 }, () => sleep(60_000));
