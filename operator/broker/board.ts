@@ -161,10 +161,11 @@ export function createBoard(endpoint: BrokerEndpoint, restMs: number): Board {
       return dueMs;
     },
     choose(nowMs, full, mayCount) {
-      const queues = full ? [...entries.values()] : [...dirty].filter((entry) => entry.pace.dueMs <= nowMs);
-      // Whenever something is read, held messages that changed are read with it: a task that left its list must not
-      // be missing from both numbers.
-      const withHeld = mayCount && (full || heldPace.dirty);
+      const due = [...dirty].filter((entry) => entry.pace.dueMs <= nowMs);
+      // Whenever something is read, held messages that changed are read with it, and with them every list that changed:
+      // a task that left its list must be in one of the two numbers, neither in none nor in both.
+      const withHeld = mayCount && (full || (heldPace.dirty && (due.length > 0 || heldPace.dueMs <= nowMs)));
+      const queues = full ? [...entries.values()] : withHeld ? [...dirty] : due;
       for (const entry of queues) {
         markSent(entry.pace, nowMs);
         dirty.delete(entry);

@@ -141,6 +141,23 @@ describe('createBoard', () => {
     expect(board.reading('b').value).to.deep.equal({ kind: 'ok', ready: 0, held: 2 });
   });
 
+  it('reads every list that changed together with what workers hold, so that a task that was taken is not in both', () => {
+    const board = readBoard('a', 'b');
+    board.announced(['a', 'b'], 10_000);
+    const first = board.choose(10_000, false, true);
+    board.absorb(first, answer(first, 3), 10_000);
+    board.announced(['a', 'unacked'], 10_010);
+    expect(board.nextDueMs(0), 'the held messages, which were at rest').to.equal(10_010);
+    const second = board.choose(10_010, false, true);
+    expect(second.held).to.equal(true);
+    expect(
+      second.queues.map(({ name }) => name),
+      'not due by itself',
+    ).to.deep.equal(['a']);
+    board.absorb(second, answer(second, 1, { a: 2 }), 10_010);
+    expect(board.reading('a').value).to.deep.equal({ kind: 'ok', ready: 1, held: 2 });
+  });
+
   it('does not read the held messages again before their rest is over', () => {
     const board = readBoard('a');
     board.announced(['unacked'], 10_000);
