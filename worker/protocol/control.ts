@@ -163,7 +163,7 @@ export function buildControlRequest(request: OutgoingControl): string {
         }),
   };
   const headers = { clock, expires: expiresMs === undefined ? 0 : expiresMs / 1000 };
-  return envelope(encodeJson(body, 'the control request'), headers, properties(controlExchange, '', tag));
+  return envelope(encodeJson(body, 'the control request'), headers, properties(2, controlExchange, '', tag));
 }
 
 /** What a node answers. */
@@ -179,7 +179,7 @@ export function buildControlReply(
   { replyTo, clock, tag }: { readonly replyTo: ReplyTo; readonly clock: number; readonly tag: string },
 ): string {
   const body = encodeJson({ [hostname]: reply }, 'the reply');
-  return envelope(body, { ticket: ticket ?? null, clock }, properties(replyTo.exchange, replyTo.routingKey, tag));
+  return envelope(body, { ticket: ticket ?? null, clock }, properties(1, replyTo.exchange, replyTo.routingKey, tag));
 }
 
 /** Reads a reply; one message can only hold that of one node. Never throws. */
@@ -201,9 +201,15 @@ export function parseControlReply(raw: string): Parsed<ControlReply & { readonly
   };
 }
 
-function properties(exchange: string, routingKey: string, tag: string): Readonly<Record<string, unknown>> {
+/** A request is persistent (2) and a reply transient (1), whatever the exchange says; Redis treats both alike. */
+function properties(
+  deliveryMode: 1 | 2,
+  exchange: string,
+  routingKey: string,
+  tag: string,
+): Readonly<Record<string, unknown>> {
   return {
-    delivery_mode: exchange === controlExchange || exchange === controlReplyExchange ? 1 : 2,
+    delivery_mode: deliveryMode,
     delivery_info: { exchange, routing_key: routingKey },
     priority: 0,
     body_encoding: 'base64',

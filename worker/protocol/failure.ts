@@ -164,7 +164,7 @@ function formatOne(thrown: unknown): string {
   return `Traceback (most recent call last):\n${frames.join('')}${last}\n`;
 }
 
-const frame = /^\s+at (?:(?:async )?(.+?) \()?(.+?):(\d+):\d+\)?$/;
+const frame = /^\s+at (?:async )?(?:(.+?) \()?(?:file:\/\/)?(.+?):(\d+):\d+\)?$/;
 
 function readFrames(stack: string | undefined): string[] {
   const frames: string[] = [];
