@@ -112,7 +112,9 @@ describe('the size of a pool', function () {
     const emptied = performance.now();
     await wantReplicas(0);
     expect(performance.now() - emptied).to.be.at.least(2900);
-    expect((await stall.status('a')).lastDecision).to.deep.include({ from: 2, to: 0, reason: 'Idle' });
+    await eventually(async () =>
+      expect((await stall.status('a')).lastDecision).to.deep.include({ from: 2, to: 0, reason: 'Idle' }),
+    );
   });
 
   it('is fixed by kubectl scale, and set by Muster again when spec.replicas is removed', async () => {
