@@ -31,6 +31,7 @@ const schema = z
       ),
     ack: z.enum(['early', 'late']),
     hostname: z.string().min(1).optional(),
+    pool: z.string().min(1).optional(),
     logLevel: z.enum(logLevels),
     logArgs: z.boolean(),
     events: z.boolean(),
@@ -90,6 +91,7 @@ function command(version: string): Command {
       option('--ack <mode>', 'early (before a task runs, as Celery) or late (after it)', 'MUSTER_ACK').default('early'),
     )
     .addOption(option('--hostname <name>', 'node name, name@host', 'MUSTER_HOSTNAME'))
+    .addOption(option('--pool <name>', 'the WorkerPool that it belongs to, namespace/name', 'MUSTER_POOL'))
     .addOption(option('--events', 'send task events, for Flower and exporters', 'MUSTER_EVENTS').default(false))
     .addOption(option('--log-level <level>', `one of ${logLevels.join(', ')}`, 'MUSTER_LOG_LEVEL').default('info'))
     .addOption(

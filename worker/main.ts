@@ -23,12 +23,24 @@ async function run(config: Config): Promise<void> {
   const shutdown = listenForShutdown(log);
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  const worker = startWorker({ config, tasks, clock, log, ...(config.port === undefined ? {} : { registry }) });
+  const worker = startWorker({
+    config,
+    tasks,
+    clock,
+    log,
+    version,
+    ...(config.port === undefined ? {} : { registry }),
+  });
   const { port, listenAddress } = config;
   const probes = port === undefined ? undefined : await startProbes({ port, listenAddress, worker, registry, log });
   const { hostname, queues, concurrency, prefetch, ack } = config;
   log.info('consuming', { hostname, queues, concurrency, prefetch, ack, tasks: tasks.map(({ name }) => name) });
-  await new Promise<void>((resolve) => shutdown.signal.addEventListener('abort', () => resolve(), { once: true }));
+  await new Promise<void>((resolve) => {
+    for (const signal of [shutdown.signal, worker.shutdown]) {
+      if (signal.aborted) resolve();
+      signal.addEventListener('abort', () => resolve(), { once: true });
+    }
+  });
   await worker.stop(AbortSignal.timeout(config.drainSeconds * 1000));
   await probes?.();
   log.info('ended');

@@ -4,6 +4,7 @@ import type { Registry as MetricsRegistry } from 'prom-client';
 import type { Clock } from '../operator/runtime/clock.ts';
 import type { Logger } from '../operator/runtime/log.ts';
 import type { Config } from './config.ts';
+import { startControl, type Control } from './control/control.ts';
 import { createExecutor, type Continuation, type Executor, type Observer } from './execution/executor.ts';
 import { createWorkerMetrics } from './metrics.ts';
 import { createThreads } from './pool/threads.ts';
@@ -17,6 +18,8 @@ import { createConsumer, type Consumer } from './transport/consumer.ts';
 export interface Worker {
   readonly consumer: Consumer;
   readonly executor: Executor;
+  /** Aborts when remote control asks the worker to end; whoever started it then calls `stop`. */
+  readonly shutdown: AbortSignal;
   /**
    * Ends in order: takes nothing more, hands back what does not run, waits for what runs until `deadline` aborts, then
    * hands back late tasks. Resolves when Redis has taken it all, or cannot be reached.
@@ -30,6 +33,8 @@ export interface WorkerOptions {
   readonly tasks: readonly Task[];
   readonly clock: Clock;
   readonly log: Logger;
+  /** Of the worker, as heartbeats tell it. Default: unknown. */
+  readonly version?: string;
   /** Where metrics are registered; without it none are kept. */
   readonly registry?: MetricsRegistry;
 }
@@ -38,7 +43,14 @@ export interface WorkerOptions {
 const timeoutMs = 10_000;
 
 /** Starts a worker. Throws when two tasks have one name. */
-export function startWorker({ config, tasks, clock, log, registry: metrics }: WorkerOptions): Worker {
+export function startWorker({
+  config,
+  tasks,
+  clock,
+  log,
+  version = 'unknown',
+  registry: metrics,
+}: WorkerOptions): Worker {
   const registry = createRegistry(tasks);
   const keys = brokerKeys({ keyPrefix: config.keyPrefix, prioritySteps: config.prioritySteps });
   const consumer: Consumer = createConsumer({
@@ -54,7 +66,12 @@ export function startWorker({ config, tasks, clock, log, registry: metrics }: Wo
       : createSharedBackend(resultKeys(config.keyPrefix), config.resultExpiresSeconds, (command) =>
           consumer.send(command),
         );
-  const observers = [logObserver(log, config.logArgs)];
+  const control: Control = startControl({
+    ...{ config, version, backend, registry, keys, clock, log, timeoutMs },
+    executor: () => executor,
+    consumer: () => consumer,
+  });
+  const observers = [logObserver(log, config.logArgs), ...control.observers];
   if (metrics !== undefined) {
     const isConnected = (): boolean => consumer.state().kind === 'open';
     observers.push(createWorkerMetrics(metrics, registry.names, { executor: () => executor, isConnected }));
@@ -64,7 +81,8 @@ export function startWorker({ config, tasks, clock, log, registry: metrics }: Wo
     ...{ consumer: () => consumer, registry, backend, keys, clock, log },
     observer: combine(observers),
     continuation: nothingFollows,
-    isRevoked: () => false,
+    isRevoked: control.isRevoked,
+    timeLimits: control.timeLimits,
     threads,
     hostname: config.hostname,
     concurrency: config.concurrency,
@@ -75,6 +93,7 @@ export function startWorker({ config, tasks, clock, log, registry: metrics }: Wo
   return {
     consumer,
     executor,
+    shutdown: control.shutdown,
     async stop(deadline) {
       consumer.pause(true);
       const handedBack = executor.handBack();
@@ -87,6 +106,7 @@ export function startWorker({ config, tasks, clock, log, registry: metrics }: Wo
           id: message.id,
         });
       await consumer.flushed(AbortSignal.timeout(timeoutMs));
+      await control.stop();
       await consumer.close();
       await threads.close();
     },
@@ -100,9 +120,9 @@ function combine(observers: readonly Observer[]): Observer {
   return {
     received: (request) => observers.forEach((each) => each.received(request)),
     started: (request) => observers.forEach((each) => each.started(request)),
-    ended: (request, state, runSeconds, error) =>
-      observers.forEach((each) => each.ended(request, state, runSeconds, error)),
-    dropped: (why, task) => observers.forEach((each) => each.dropped(why, task)),
+    ended: (request, state, runSeconds, error, value) =>
+      observers.forEach((each) => each.ended(request, state, runSeconds, error, value)),
+    dropped: (why, task, message) => observers.forEach((each) => each.dropped(why, task, message)),
   };
 }
 

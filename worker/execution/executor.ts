@@ -15,6 +15,7 @@ import { describeError, formatTraceback } from '../protocol/failure.ts';
 import { parseMessage, resendMessage, type TaskMessage } from '../protocol/message.ts';
 import { failureMeta, type ResultMeta } from '../protocol/result.ts';
 import { Ignore, MaxRetriesExceededError, NotRegistered, Reject, Retry, TaskRevokedError } from '../task/errors.ts';
+import { parseRate } from '../task/rate.ts';
 import { decideRetry } from '../task/retry.ts';
 import type { Delivery } from '../transport/exchange.ts';
 import { creditOf } from './prefetch.ts';
@@ -37,6 +38,10 @@ export function createExecutor(deps: ExecutorDeps): Executor {
   const whenIdle = new Set<() => void>();
   const slots = createSlots<Request>(deps.concurrency, (request) => start(request));
   const rateLimits = createRateLimits(clock, (request) => slots.add(request));
+  for (const name of registry.names) {
+    const rate = parseRate(registry.find(name)?.options.rateLimit);
+    if (rate?.perSecond !== undefined) rateLimits.set(name, rate.perSecond);
+  }
   let { prefetch } = deps;
   let isGivingBack = false;
   const late: Delivery[] = [];
@@ -314,6 +319,9 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     setPrefetch(next) {
       prefetch = next;
       deps.consumer().wake();
+    },
+    get prefetch() {
+      return prefetch;
     },
     rateLimits,
     idle: (signal) =>

@@ -1,7 +1,7 @@
 /**
  * Rate limits of tasks: how many of one name may start per second in this worker. A request over the limit waits here, in
  * order, before it waits for a slot, and counts as held. As Celery's token bucket with a capacity of one
- * (kombu/utils/limits.py, celery/utils/time.py `rate`).
+ * (kombu/utils/limits.py).
  */
 import type { Clock, Timer } from '../../operator/runtime/clock.ts';
 import type { Request } from './request.ts';
@@ -27,20 +27,6 @@ interface Bucket {
   nextMs: number;
   readonly queue: Request[];
   timer: Timer | undefined;
-}
-
-const perSecondOf: Readonly<Record<string, number>> = { s: 1, m: 1 / 60, h: 1 / 3600 };
-
-/** Reads Celery's form: `10/s`, `5/m`, `100/h`, a number per second; 0 or nothing lifts it. Undefined: not a rate. */
-export function parseRate(
-  value: string | number | null | undefined,
-): { readonly perSecond: number | undefined } | undefined {
-  if (value === undefined || value === null || value === '') return { perSecond: undefined };
-  const [amount = '', unit = 's', ...more] = String(value).split('/');
-  const factor = perSecondOf[unit.trim() === '' ? 's' : unit.trim()];
-  const number = amount.trim() === '' ? NaN : Number(amount);
-  if (factor === undefined || more.length > 0 || !Number.isFinite(number) || number < 0) return undefined;
-  return { perSecond: number === 0 ? undefined : number * factor };
 }
 
 /**

@@ -48,6 +48,7 @@ export interface Executor {
   readonly isGivingBack: boolean;
   /** Ends what is meant: what does not run yet is stored as REVOKED at once, what runs only with `terminate`. Gives the ids. */
   revoke(isMeant: (message: TaskMessage) => boolean, terminate: boolean): string[];
+  readonly prefetch: Prefetch;
   setPrefetch(prefetch: Prefetch): void;
   readonly rateLimits: RateLimits;
   /** Resolves when nothing runs any more, or `signal` aborts. */

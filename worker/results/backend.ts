@@ -14,6 +14,8 @@ export interface ResultBackend {
    * promise that resolves when it is stored. Throws ProtocolError for a result that JSON cannot hold.
    */
   store(meta: ResultMeta): Promise<void> | undefined;
+  /** Stores REVOKED for a task that waits in some queue, unless a worker has begun or ended it. */
+  revoke(meta: ResultMeta): void;
 }
 
 /** The command that stores a state. */
@@ -32,8 +34,11 @@ export function createSharedBackend(
       send(storeCommand(keys, meta, keepSeconds));
       return undefined;
     },
+    revoke(meta) {
+      send(['evalsha', scripts.revoke.sha, 1, keys.taskMeta(meta.taskId), keepSeconds, buildResultMeta(meta)]);
+    },
   };
 }
 
 /** No results. */
-export const noBackend: ResultBackend = { store: () => undefined };
+export const noBackend: ResultBackend = { store: () => undefined, revoke: () => undefined };

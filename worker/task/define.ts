@@ -1,5 +1,6 @@
 /** Tasks as a user writes them: a name, options and a function. */
 import type { TaskContext } from './context.ts';
+import { parseRate } from './rate.ts';
 
 /** How a task runs. */
 export interface TaskOptions {
@@ -31,6 +32,8 @@ export interface TaskOptions {
   readonly parseArgs?: (args: readonly unknown[]) => readonly unknown[];
   /** No result is stored. Default: false; a message may ask for it too. */
   readonly ignoreResult?: boolean;
+  /** How many may start per second, minute or hour in one worker: `10/s`, `5/m`, `100/h`, or a number per second. Default: any. */
+  readonly rateLimit?: string | number;
   /** Whether STARTED is stored when the task begins. Default: false. */
   readonly trackStarted?: boolean;
 }
@@ -59,6 +62,11 @@ export function task<Args extends unknown[], Result>(
     if (typeof value === 'number' && !(value >= 0 && Number.isFinite(value) && (!isCount || Number.isInteger(value)))) {
       throw new TypeError(`task ${name}: ${option} is ${value}, not a number from 0`);
     }
+  }
+  if (parseRate(options.rateLimit) === undefined) {
+    throw new TypeError(
+      `task ${name}: rateLimit is ${String(options.rateLimit)}, not a rate such as 10/s, 5/m or 100/h`,
+    );
   }
   return { kind: 'muster.task', name, options, run };
 }

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { exchangeScript } from './lua/exchange.ts';
 import { overdueScript } from './lua/overdue.ts';
 import { renewScript } from './lua/renew.ts';
+import { revokeScript } from './lua/revoke.ts';
 import { storeScript } from './lua/store.ts';
 
 /** A script and the name under which Redis knows it. */
@@ -17,6 +18,7 @@ const prepare = (source: string): Script => ({ source, sha: createHash('sha1').u
 export const scripts = {
   exchange: prepare(exchangeScript),
   store: prepare(storeScript),
+  revoke: prepare(revokeScript),
   renew: prepare(renewScript),
   overdue: prepare(overdueScript),
 } as const;
