@@ -88,6 +88,7 @@ export interface Resending {
 /**
  * The same message with another tag and some other headers, as a retry is: the body stays byte for byte as it came, so that
  * no argument changes its type on the way (a Python 1.0 would become 1). Never throws for a text that is no message.
+ * One of protocol 1 has its fields in the body: it is malformed here, and is sent on with {@link buildMessage}.
  */
 export function resendMessage(
   raw: string,
@@ -97,9 +98,11 @@ export function resendMessage(
   if (decoded.kind === 'malformed') return malformed(`the message is not JSON: ${decoded.why}`);
   const message = decoded.value;
   if (!isRecord(message) || !isRecord(message['properties'])) return malformed('the message has no properties');
+  const before = message['headers'];
+  if (!isRecord(before) || !('task' in before)) return malformed('the message is not of protocol 2');
   const changed = {
     ...message,
-    headers: { ...(isRecord(message['headers']) ? message['headers'] : {}), ...headers },
+    headers: { ...before, ...headers },
     properties: { ...message['properties'], ...properties, delivery_tag: tag },
   };
   return { kind: 'ok', value: { raw: encodeJson(changed, 'the message'), tag } };

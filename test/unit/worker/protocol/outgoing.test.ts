@@ -76,7 +76,7 @@ describe('resendMessage', () => {
   });
 
   it('never throws for a text that is no message', () => {
-    for (const raw of ['', '[]', '{}', 'null', '{"properties": []}']) {
+    for (const raw of ['', '[]', '{}', 'null', '{"properties": []}', changed({ envelope: { headers: {} } })]) {
       expect(resendMessage(raw, { tag: 't' }).kind).to.equal('malformed');
     }
   });
