@@ -73,7 +73,7 @@ await runMain(async () => {
     if (soakTasks > 0)
       await add('muster, prefetch 16, soak', muster(server.port, [...noResults, ...prefetch(8, 2)]), soakTasks);
     for (const concurrency of [50, 100, 200]) {
-      await add(`BullMQ, concurrency ${concurrency}`, bullmq(server.port, concurrency), tasks / 4);
+      await add(`BullMQ, concurrency ${concurrency}`, await bullmq(server.port, concurrency), tasks / 4);
     }
     await add('Celery, one prefork process, prefetch 16', await celery(server.port), Math.max(5_000, tasks / 20));
     say('client.send');
