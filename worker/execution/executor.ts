@@ -12,7 +12,7 @@
 import { randomUUID } from 'node:crypto';
 import { createSlots } from '../pool/slots.ts';
 import { describeError, formatTraceback } from '../protocol/failure.ts';
-import { parseMessage, resendMessage, type TaskMessage } from '../protocol/message.ts';
+import { parseMessage, type TaskMessage } from '../protocol/message.ts';
 import { failureMeta, type ResultMeta } from '../protocol/result.ts';
 import { Ignore, MaxRetriesExceededError, NotRegistered, Reject, Retry, TaskRevokedError } from '../task/errors.ts';
 import { parseRate } from '../task/rate.ts';
@@ -21,6 +21,7 @@ import type { Delivery } from '../transport/exchange.ts';
 import { creditOf } from './prefetch.ts';
 import { createRateLimits } from './rateLimits.ts';
 import { addTimer, cancelTimers, newRequest, type Request } from './request.ts';
+import { buildRetryMessage } from './retryMessage.ts';
 import { runTask, type Outcome } from './run.ts';
 import type { Executor, ExecutorDeps } from './seams.ts';
 
@@ -263,22 +264,17 @@ export function createExecutor(deps: ExecutorDeps): Executor {
   /** A new message with the same id, as Celery's retry is; it is sent in the round trip that acknowledges the old one. */
   const retry = (request: Request, thrown: unknown, delaySeconds: number): string | Promise<string> => {
     const { message, delivery } = request;
-    const resent = resendMessage(delivery.raw, {
-      tag: randomUUID(),
-      headers: {
-        retries: message.retries + 1,
-        eta: new Date(clock.now() + delaySeconds * 1000).toISOString(),
-        parent_id: message.id,
-        redelivered: undefined,
-      },
-    });
-    if (resent.kind !== 'ok') return fails(request, 'FAILURE', thrown);
-    deps.consumer().send(['lpush', deps.keys.queue(delivery.queue, message.priority), resent.value.raw]);
+    const raw = buildRetryMessage(message, delivery.raw, randomUUID(), clock.now() + delaySeconds * 1000);
+    const send = (): string => {
+      const { isAcked } = request;
+      if (!isAcked) unacked -= 1;
+      request.isAcked = true;
+      deps.consumer().replace(delivery, deps.keys.queue(delivery.queue, message.priority), raw, isAcked);
+      return 'RETRY';
+    };
     const cause = thrown instanceof Retry && thrown.cause !== undefined ? thrown.cause : thrown;
     const stored = store(message, failureOf(message, 'RETRY', cause));
-    if (stored !== undefined) return stored.then(() => (ack(request), 'RETRY'));
-    ack(request);
-    return 'RETRY';
+    return stored === undefined ? send() : stored.then(send);
   };
 
   return {

@@ -4,9 +4,24 @@
  */
 import type { PythonException } from '../protocol/failure.ts';
 
+/**
+ * A user's module and the worker may each have a copy of this file (a bundle, or a loader of their own): `instanceof` goes by
+ * the name that the class has in both.
+ */
+function isNamed(self: unknown, of: { readonly name: string }, value: unknown): boolean {
+  // A subclass of the user's own is looked for as usual.
+  if (self !== of) return Function.prototype[Symbol.hasInstance].call(self, value);
+  return value instanceof Error && (value as { musterError?: unknown }).musterError === of.name;
+}
+
 /** Thrown by `ctx.retry()`: the task runs again later. */
 export class Retry extends Error {
   override readonly name = 'Retry';
+  readonly musterError: string = 'Retry';
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isNamed(this, Retry, value);
+  }
   /** In how many seconds; undefined leaves it to the options of the task. */
   readonly delaySeconds: number | undefined;
 
@@ -22,11 +37,21 @@ export class Retry extends Error {
 /** Ends the task without a result: no state is stored, and nothing that was to follow is started. */
 export class Ignore extends Error {
   override readonly name = 'Ignore';
+  readonly musterError: string = 'Ignore';
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isNamed(this, Ignore, value);
+  }
 }
 
 /** Refuses the message. With `requeue` it goes back to its queue, to be served last; else it is dropped. */
 export class Reject extends Error {
   override readonly name = 'Reject';
+  readonly musterError: string = 'Reject';
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isNamed(this, Reject, value);
+  }
   readonly requeue: boolean;
 
   constructor(message = 'the task refused its message', options: { requeue?: boolean } = {}) {
@@ -38,6 +63,11 @@ export class Reject extends Error {
 /** The reason of `ctx.signal` when the soft time limit has passed; also the failure if the task lets it through. */
 export class SoftTimeLimitExceeded extends Error {
   override readonly name = 'SoftTimeLimitExceeded';
+  readonly musterError: string = 'SoftTimeLimitExceeded';
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isNamed(this, SoftTimeLimitExceeded, value);
+  }
   readonly python: PythonException;
 
   constructor(seconds: number) {
@@ -49,6 +79,11 @@ export class SoftTimeLimitExceeded extends Error {
 /** The failure of a task whose hard time limit has passed. */
 export class TimeLimitExceeded extends Error {
   override readonly name = 'TimeLimitExceeded';
+  readonly musterError: string = 'TimeLimitExceeded';
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isNamed(this, TimeLimitExceeded, value);
+  }
   readonly python: PythonException;
 
   constructor(seconds: number) {

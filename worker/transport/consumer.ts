@@ -13,10 +13,22 @@ import { BrokerError } from '../../operator/broker/failures.ts';
 import type { Clock, Timer } from '../../operator/runtime/clock.ts';
 import type { Logger } from '../../operator/runtime/log.ts';
 import type { BrokerKeys } from '../protocol/keys.ts';
-import { buildExchange, readClaimed, servingOrder, type Call, type Delivery, type Move } from './exchange.ts';
+import {
+  buildExchange,
+  isWorthRetrying,
+  prefixOf,
+  readClaimed,
+  servingOrder,
+  type Call,
+  type Claimed,
+  type Delivery,
+  type Move,
+} from './exchange.ts';
 import { createLink, type Link, type LinkState } from './link.ts';
-import { markRedelivered, splitUnacked } from './restored.ts';
-import { scripts } from './script.ts';
+import { recoverClaims } from './recover.ts';
+import { markRedelivered } from './restored.ts';
+import { loadScripts } from './script.ts';
+import { createUpkeep } from './upkeep.ts';
 
 /** A consumer of some queues. */
 export interface Consumer {
@@ -24,6 +36,11 @@ export interface Consumer {
   ack(tag: string): void;
   /** Puts a message back: the tail is served last (as a reject with requeue), the head next (as a restore). */
   requeue(delivery: Delivery, end: 'head' | 'tail'): void;
+  /**
+   * Sends a message that stands for another one, in one step with acknowledging that; once, even if the call is sent
+   * twice. `isAcked` when the other one was acknowledged before.
+   */
+  replace(delivery: Delivery, list: string, raw: string, isAcked: boolean): void;
   /** Takes a message that no worker can read out of the way, into the list `muster.malformed.QUEUE`; gives the list's name. */
   bury(delivery: Delivery): string;
   /** Sends a command before the next settlement; sent again until Redis has taken it. */
@@ -61,25 +78,42 @@ export interface ConsumerOptions {
 }
 
 /** The most that one call claims, settles, or keeps on its way. */
-const most = { claims: 200, settlements: 1000, calls: 8, restored: 100 };
+const most = { claims: 200, settlements: 1000, calls: 8 };
 const pollMs = 1_000;
-const retryMs = 500;
+/** Lists are looked at this often although Redis announces changes: an announcement that got lost costs no more. */
+const lookMs = 30_000;
+const retryMs = { refused: 500, move: 5_000 };
 const sweepMs = 60_000;
+
+interface Sent {
+  readonly call: Call;
+  readonly commands: readonly Command[];
+}
 
 /** Starts to consume. */
 export function createConsumer(options: ConsumerOptions): Consumer {
   const { clock, log, keys } = options;
-  const claimsKey = `${keyPrefixOf(keys)}muster.claims.${options.consumerId}`;
+  const claimsKey = `${prefixOf(keys)}muster.claims.${options.consumerId}`;
   const held = new Set<string>();
   let queues = [...options.queues];
   const acks: string[] = [];
   const moves: Move[] = [];
+  /** Messages for the head of their lists, while claims are under way: what these bring comes behind them. */
+  let heads: { readonly move: Move; readonly place: number }[] = [];
+  /** Where each held message stood among all that were claimed, for giving them back in order. */
+  const places = new Map<string, number>();
+  let nextPlace = 0;
   let outbox: Command[] = [];
   /** Claims whose answer is here, to be forgotten by Redis. */
-  const confirmed: number[] = [];
-  const underWay = new Map<number, { readonly call: Call; readonly commands: readonly Command[] }>();
+  const confirmed: (string | number)[] = [];
+  const underWay = new Map<number, Sent>();
+  /** What came back without effect, to be sent again in the order in which it was sent. */
+  let returned: Sent[] = [];
   /** Calls whose answer never came: what they claimed is looked up over the next connection. */
-  const unanswered: number[] = [];
+  const unanswered = new Set<number>();
+  let connection = 0;
+  /** Moves that Redis refused, until they are tried again. */
+  let postponed = 0;
   let reserved = 0;
   let nextNumber = 1;
   let isWatched = false;
@@ -89,6 +123,8 @@ export function createConsumer(options: ConsumerOptions): Consumer {
   let isScheduled = false;
   let notBeforeMs = -Infinity;
   let problem = '';
+  let refusal = '';
+  let lookedMs = clock.monotonicMs();
   const idle = new Set<() => void>();
   const timers = new Set<Timer>();
 
@@ -115,18 +151,38 @@ export function createConsumer(options: ConsumerOptions): Consumer {
 
   const take = (delivery: Delivery): void => {
     held.add(delivery.tag);
+    places.set(delivery.tag, nextPlace++);
     options.onDelivery(delivery);
+  };
+
+  /** What came back goes before what was added since. */
+  const resend = (): void => {
+    for (const { call, commands } of returned.sort((one, other) => other.call.number - one.call.number)) {
+      outbox.unshift(...commands);
+      acks.unshift(...call.acks);
+      moves.unshift(...call.moves);
+      confirmed.unshift(...call.confirmed);
+    }
+    returned = [];
+  };
+
+  /** Once no claim is under way, the last one first: so that the first one is at the head in the end. */
+  const orderHeads = (): void => {
+    if (heads.length === 0 || reserved > 0 || unanswered.size > 0) return;
+    moves.push(...heads.sort((one, other) => other.place - one.place).map(({ move }) => move));
+    heads = [];
   };
 
   const flush = (): void => {
     if (isClosed || link.state().kind !== 'open' || underWay.size >= most.calls) return;
-    const waitMs = notBeforeMs - clock.monotonicMs();
-    if (waitMs > 0) return;
-    const limit = isWatched || isPaused || queues.length === 0 ? 0 : Math.min(most.claims, options.credit() - reserved);
-    if (limit <= 0 && acks.length + moves.length + outbox.length === 0) return settleIdle();
+    if (notBeforeMs > clock.monotonicMs()) return;
+    if (returned.length > 0) resend();
+    const takes = !isWatched && !isPaused && queues.length > 0 && heads.length === 0;
+    const limit = takes ? Math.max(0, Math.min(most.claims, options.credit() - reserved)) : 0;
+    orderHeads();
+    if (limit === 0 && acks.length + moves.length + outbox.length === 0) return settleIdle();
     const call: Call = {
-      number: nextNumber++,
-      limit: Math.max(0, limit),
+      ...{ number: nextNumber++, connection, limit, queues: queues.length },
       acks: acks.splice(0, most.settlements),
       moves: moves.splice(0, most.settlements),
       confirmed: confirmed.splice(0, most.settlements),
@@ -136,136 +192,113 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     outbox = [];
     reserved += call.limit;
     underWay.set(call.number, { call, commands });
-    void send(call, commands, wakes);
+    void send({ call, commands }, wakes);
     if (acks.length + moves.length > 0) schedule();
   };
 
-  const send = async (call: Call, commands: readonly Command[], wakesBefore: number): Promise<void> => {
+  const send = async (sent: Sent, wakesBefore: number): Promise<void> => {
+    const { call, commands } = sent;
+    let replies: readonly Reply[];
     try {
-      const replies = await link.send([...commands, buildExchange(keys, claimsKey, call)]);
+      replies = await link.send([...commands, buildExchange(keys, claimsKey, call)]);
+    } catch (err) {
+      // The connection ended before the answer: the script may have run.
+      if (call.limit > 0) unanswered.add(call.number);
+      giveUp(sent);
+      if (!(err instanceof BrokerError)) log.error('a call to the broker failed', { err });
+      schedule();
+      return;
+    }
+    const refusedCommands = commands.filter((_, place) => isWorthRetrying(replies[place]));
+    for (const reply of replies.slice(0, commands.length)) {
+      if (reply.kind === 'error' && !isWorthRetrying(reply)) {
+        log.error('the broker does not take a result or an event', { why: reply.error.message });
+      }
+    }
+    const last = replies[commands.length];
+    if (last?.kind === 'ok') {
       underWay.delete(call.number);
       reserved -= call.limit;
-      outbox.push(...commands.filter((_, place) => isWorthRetrying(replies[place])));
-      const last = replies[commands.length];
-      if (last?.kind !== 'ok') throw last?.error ?? new Error('no answer');
-      const claimed = readClaimed(call, last);
-      if (claimed.deliveries.length > 0) confirmed.push(call.number);
-      if (claimed.problem !== problem) {
-        problem = claimed.problem;
-        if (problem !== '') log.error('a queue cannot be read', { why: problem });
-      }
-      rotate(claimed.deliveries.at(-1)?.queue);
-      if (claimed.isWatched && wakes === wakesBefore) isWatched = true;
-      for (const delivery of claimed.deliveries) take(delivery);
-    } catch (err) {
-      await refused(call, commands, err);
+      outbox.unshift(...refusedCommands);
+      refusal = '';
+      settle(call, readClaimed(call, last), wakesBefore);
+    } else {
+      giveUp({ call, commands: refusedCommands });
+      refused(last?.error.message ?? 'no answer');
     }
     schedule();
   };
 
-  /** A call without effect: everything that it carried goes into the next one. */
-  const refused = async (call: Call, commands: readonly Command[], err: unknown): Promise<void> => {
-    const wasUnderWay = underWay.delete(call.number);
-    if (wasUnderWay) {
-      // The connection ended before the answer: the script may have run.
-      reserved -= call.limit;
-      outbox.unshift(...commands);
-      if (call.limit > 0) unanswered.push(call.number);
+  const giveUp = (sent: Sent): void => {
+    underWay.delete(sent.call.number);
+    reserved -= sent.call.limit;
+    returned.push(sent);
+  };
+
+  const settle = (call: Call, claimed: Claimed, wakesBefore: number): void => {
+    if (claimed.deliveries.length > 0) confirmed.push(call.number);
+    for (const move of call.moves) if (move.end === 'once' && !claimed.failed.includes(move)) confirmed.push(move.tag);
+    if (claimed.failed.length > 0) {
+      postponed += 1;
+      later(retryMs.move, () => {
+        postponed -= 1;
+        moves.push(...claimed.failed);
+        schedule();
+      });
     }
-    acks.unshift(...call.acks);
-    moves.unshift(...call.moves);
-    confirmed.unshift(...call.confirmed);
-    if (err instanceof BrokerError) return;
-    const why = err instanceof Error ? err.message : String(err);
+    if (claimed.problem !== problem) {
+      problem = claimed.problem;
+      if (problem !== '') log.error('a queue cannot be read or written', { why: problem });
+    }
+    if (claimed.isWatched && wakes === wakesBefore) isWatched = true;
+    for (const delivery of claimed.deliveries) {
+      rotate(delivery.queue);
+      take(delivery);
+    }
+  };
+
+  /** Redis answers, and does not want to: it is loading, a replica, out of memory or disk, or forgot the scripts. */
+  const refused = (why: string): void => {
     if (why.includes('NOSCRIPT')) {
-      await link
-        .send(Object.values(scripts).map(({ source }): Command => ['script', 'LOAD', source]))
-        .catch(() => undefined);
+      link.send(loadScripts).then(schedule, () => undefined);
+      notBeforeMs = clock.monotonicMs() + 10;
+      later(10, wake);
       return;
     }
-    log.warn('the broker refuses, trying again', { why });
-    notBeforeMs = clock.monotonicMs() + retryMs;
-    later(retryMs, wake);
+    if (why !== refusal) log.warn('the broker refuses, trying again', { why });
+    refusal = why;
+    // A replica now: the name of the broker may lead to the new master.
+    if (/READONLY|MASTERDOWN|STALE/.test(why)) link.renew();
+    notBeforeMs = clock.monotonicMs() + retryMs.refused;
+    later(retryMs.refused, wake);
   };
 
   /** The queue served last comes last, as kombu's round robin does. */
-  const rotate = (served: string | undefined): void => {
-    if (served === undefined || queues.length < 2 || !queues.includes(served)) return;
+  const rotate = (served: string): void => {
+    if (queues.length < 2 || !queues.includes(served)) return;
     queues = [...queues.filter((queue) => queue !== served), served];
   };
 
   const settleIdle = (): void => {
-    if (underWay.size > 0) return;
+    if (underWay.size > 0 || postponed > 0) return;
     for (const resolve of idle) resolve();
     idle.clear();
   };
 
-  /** Finds what calls claimed whose answer was lost with the connection. */
   const recover = async (): Promise<void> => {
-    for (let number = unanswered.shift(); number !== undefined; number = unanswered.shift()) {
-      const [reply] = await link.send([['hget', claimsKey, number]]);
-      if (reply?.kind !== 'ok') throw reply?.error ?? new Error('no answer');
-      confirmed.push(number);
-      if (typeof reply.value !== 'string') continue;
-      const tags = (JSON.parse(reply.value) as string[]).filter((tag) => !held.has(tag));
-      if (tags.length === 0) continue;
-      const [values] = await link.send([['hmget', keys.unacked, ...tags]]);
-      if (values?.kind !== 'ok') throw values?.error ?? new Error('no answer');
-      (values.value as (string | null)[]).forEach((value, place) => {
-        const unacked = value === null ? undefined : splitUnacked(value);
-        const tag = tags[place] ?? '';
-        if (unacked === undefined || acks.includes(tag)) return;
-        const queue = unacked.routingKey === '' ? (queues[0] ?? '') : unacked.routingKey;
-        take({ tag, queue, list: keys.queue(queue), raw: unacked.raw });
-      });
-    }
+    connection += 1;
+    const found = await recoverClaims({ link, keys, claimsKey, connection, unanswered });
+    confirmed.push(...unanswered);
+    unanswered.clear();
+    for (const delivery of found) if (!held.has(delivery.tag)) take(delivery);
+    await upkeep.renew();
   };
 
-  const renew = async (): Promise<void> => {
-    const tags = [...held];
-    for (let at = 0; at < tags.length; at += most.settlements) {
-      const some = tags.slice(at, at + most.settlements);
-      await link.send([['evalsha', scripts.renew.sha, 1, keys.unackedIndex, ...some]]);
-    }
-  };
-
-  /** Puts back what other workers left behind, as every worker of the database does. */
-  const sweep = async (): Promise<void> => {
-    const [reply] = await link.send([
-      [
-        'evalsha',
-        scripts.overdue.sha,
-        3,
-        keys.unacked,
-        keys.unackedIndex,
-        keys.unackedMutex,
-        options.visibilityTimeoutSeconds,
-        most.restored,
-      ],
-    ]);
-    if (reply?.kind !== 'ok') return;
-    const flat = reply.value as string[];
-    for (let at = 0; at + 1 < flat.length; at += 2) {
-      const [tag = '', value = ''] = flat.slice(at, at + 2);
-      const unacked = splitUnacked(value);
-      if (unacked === undefined || held.has(tag)) continue;
-      for (const list of await listsOf(unacked.exchange, unacked.routingKey)) {
-        moves.push({ tag, end: 'head', list, raw: markRedelivered(unacked.raw) });
-      }
-    }
-    if (flat.length > 0) {
-      log.info('restored messages whose worker was not heard of', { messages: flat.length / 2 });
-      schedule();
-    }
-  };
-
-  const listsOf = async (exchange: string, routingKey: string): Promise<string[]> => {
-    if (exchange === '') return routingKey === '' ? [] : [keys.queue(routingKey)];
-    const [reply] = await link.send([['smembers', keys.binding(exchange)]]);
-    const members = reply?.kind === 'ok' ? (reply.value as string[]) : [];
-    const bound = members.map((member) => member.split('\u0006\u0016')).filter(([key]) => key === routingKey);
-    const found = bound.flatMap(([, , queue]) => (queue === undefined ? [] : [keys.queue(queue)]));
-    return found.length > 0 ? found.slice(0, 1) : [keys.queue(routingKey === '' ? exchange : routingKey)];
+  const forget = (tag: string): number => {
+    const place = places.get(tag) ?? -1;
+    held.delete(tag);
+    places.delete(tag);
+    return place;
   };
 
   const repeat = (ms: number, work: () => Promise<void>): void =>
@@ -284,31 +317,47 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     onAnnounced: wake,
     onLost: schedule,
   });
+  const upkeep = createUpkeep({
+    ...{ link, keys, log, held, visibilityTimeoutSeconds: options.visibilityTimeoutSeconds },
+    async move(some) {
+      const call = { number: 0, connection, limit: 0, acks: [], moves: some, confirmed: [], queues: 0, lists: [] };
+      await link.evaluate(buildExchange(keys, claimsKey, call));
+    },
+  });
   const poll = (): void =>
     later(pollMs, () => {
       const state = link.state();
-      if (state.kind === 'open' && !state.announces) wake();
+      const isTime = clock.monotonicMs() - lookedMs > lookMs;
+      if (isTime) lookedMs = clock.monotonicMs();
+      if (isTime || (state.kind === 'open' && !state.announces)) wake();
       else schedule();
       if (!isClosed) poll();
     });
   poll();
-  repeat(Math.min(60, options.visibilityTimeoutSeconds / 4) * 1000, renew);
-  repeat(Math.min(sweepMs, options.visibilityTimeoutSeconds * 1000), sweep);
+  repeat(Math.min(60, options.visibilityTimeoutSeconds / 4) * 1000, () => upkeep.renew());
+  repeat(Math.min(sweepMs, options.visibilityTimeoutSeconds * 1000), () => upkeep.sweep());
 
   return {
     ack(tag) {
-      held.delete(tag);
+      forget(tag);
       acks.push(tag);
       schedule();
     },
     requeue({ tag, list, raw }, end) {
-      held.delete(tag);
-      moves.push({ tag, end, list, raw: markRedelivered(raw) });
+      const place = forget(tag);
+      const move: Move = { tag, end, list, raw: markRedelivered(raw) };
+      if (end === 'head') heads.push({ move, place });
+      else moves.push(move);
+      schedule();
+    },
+    replace({ tag }, list, raw, isAcked) {
+      forget(tag);
+      moves.push({ tag, end: isAcked ? 'once' : 'tail', list, raw });
       schedule();
     },
     bury({ tag, queue, raw }) {
-      const list = `${keyPrefixOf(keys)}muster.malformed.${queue}`;
-      held.delete(tag);
+      const list = `${prefixOf(keys)}muster.malformed.${queue}`;
+      forget(tag);
       moves.push({ tag, end: 'tail', list, raw });
       schedule();
       return list;
@@ -341,20 +390,9 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     async close() {
       isClosed = true;
       for (const timer of timers) timer.cancel();
+      // Whatever is not settled keeps its place in the hash; what was claimed by whom is of use to nobody any more.
+      if (underWay.size + unanswered.size === 0) await link.send([['del', claimsKey]]).catch(() => undefined);
       await link.close();
     },
   };
-}
-
-/** What stands before every key of the broker. */
-function keyPrefixOf(keys: BrokerKeys): string {
-  return keys.unacked.slice(0, -'unacked'.length);
-}
-
-/** A command that Redis could not take now (memory full, loading, a replica), and not one that is wrong. */
-function isWorthRetrying(reply: Reply | undefined): boolean {
-  return (
-    reply?.kind === 'error' &&
-    /^(OOM|LOADING|READONLY|MASTERDOWN|BUSY|NOSCRIPT|CLUSTERDOWN|NOREPLICAS|MISCONF)/.test(reply.error.message)
-  );
 }

@@ -2,7 +2,7 @@
  * The one call of a consumer: what goes into it and what comes back. Kept apart from the loop that decides when to call.
  */
 import type { Command, Reply } from '../../operator/broker/connection.ts';
-import type { BrokerKeys } from '../protocol/keys.ts';
+import { kombuSeparator, type BrokerKeys } from '../protocol/keys.ts';
 import { scripts } from './script.ts';
 
 /** A message that was claimed. It stays in the hash of unacknowledged messages until it is settled. */
@@ -19,19 +19,28 @@ export interface Delivery {
 /** A message that leaves the hash for a list, unless somebody else moved it meanwhile. */
 export interface Move {
   readonly tag: string;
-  /** Which end of the list: the tail is served last, the head next. */
-  readonly end: 'head' | 'tail';
+  /**
+   * Which end of the list: the tail is served last, the head next. `once`: to the tail, although the hash does not hold
+   * the message any more; for what stands for an acknowledged one.
+   */
+  readonly end: 'head' | 'tail' | 'once';
   readonly list: string;
   readonly raw: string;
+  /** Move it only if it was not delivered or renewed since it had this score. */
+  readonly score?: string;
 }
 
 /** A call that is sent, until its answer is here. */
 export interface Call {
   readonly number: number;
+  /** Calls of a connection before the last one do nothing. */
+  readonly connection: number;
   readonly limit: number;
   readonly acks: readonly string[];
   readonly moves: readonly Move[];
-  readonly confirmed: readonly number[];
+  /** Numbers of calls, and tags of moves with `once`, whose answer is here. */
+  readonly confirmed: readonly (string | number)[];
+  readonly queues: number;
   /** The lists asked, in serving order, and the queue of each. */
   readonly lists: readonly (readonly [list: string, queue: string])[];
 }
@@ -43,7 +52,11 @@ export interface Claimed {
   readonly isWatched: boolean;
   /** What is wrong with one of the lists; empty when nothing is. */
   readonly problem: string;
+  /** Moves that Redis refused: the messages are where they were. */
+  readonly failed: readonly Move[];
 }
+
+const pushes = { head: 'RPUSH', tail: 'LPUSH', once: 'ONCE' } as const;
 
 /** The command of a call. */
 export function buildExchange(keys: BrokerKeys, claimsKey: string, call: Call): Command {
@@ -54,21 +67,28 @@ export function buildExchange(keys: BrokerKeys, claimsKey: string, call: Call): 
     names.length,
     ...names,
     ...[call.limit, call.number, call.acks.length, call.moves.length, call.confirmed.length],
+    ...[call.connection, call.queues],
     ...call.acks,
-    ...call.moves.flatMap(({ tag, end, list, raw }) => [tag, end === 'head' ? 'RPUSH' : 'LPUSH', list, raw]),
+    ...call.moves.flatMap(({ tag, end, list, raw, score = '' }) => [tag, pushes[end], list, raw, score]),
     ...call.confirmed,
   ];
 }
 
 /** Reads the answer of a call. */
 export function readClaimed(call: Call, reply: Extract<Reply, { kind: 'ok' }>): Claimed {
-  const [watched, problem, ...flat] = reply.value as (string | number)[];
+  const [watched, problem, failures = 0, ...flat] = reply.value as (string | number)[];
+  const failed = flat.slice(0, Number(failures)).flatMap((place) => call.moves[Number(place)] ?? []);
   const deliveries: Delivery[] = [];
-  for (let at = 0; at + 2 < flat.length; at += 3) {
+  for (let at = failed.length; at + 2 < flat.length; at += 3) {
     const [list, queue] = call.lists[Number(flat[at + 1])] ?? ['', ''];
     deliveries.push({ tag: String(flat[at]), list, queue, raw: String(flat[at + 2]) });
   }
-  return { deliveries, isWatched: watched === 1, problem: String(problem ?? '') };
+  return { deliveries, isWatched: watched === 1, problem: String(problem ?? ''), failed };
+}
+
+/** The queue that a list belongs to. */
+export function queueOfList(keys: BrokerKeys, list: string): string {
+  return list.slice(prefixOf(keys).length).replace(new RegExp(`${kombuSeparator}\\d+$`), '');
 }
 
 /**
@@ -79,5 +99,18 @@ export function servingOrder(keys: BrokerKeys, queues: readonly string[]): Call[
   const steps = queues.map((queue) => keys.queueSteps(queue));
   return keys.prioritySteps.flatMap((_, step) =>
     queues.map((queue, place): [string, string] => [steps[place]?.[step] ?? queue, queue]),
+  );
+}
+
+/** What stands before every key of the broker. */
+export function prefixOf(keys: BrokerKeys): string {
+  return keys.unacked.slice(0, -'unacked'.length);
+}
+
+/** A command that Redis could not take now (memory full, loading, a replica), and not one that is wrong. */
+export function isWorthRetrying(reply: Reply | undefined): boolean {
+  return (
+    reply?.kind === 'error' &&
+    /^(OOM|LOADING|READONLY|MASTERDOWN|BUSY|NOSCRIPT|CLUSTERDOWN|NOREPLICAS|MISCONF)/.test(reply.error.message)
   );
 }

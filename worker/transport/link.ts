@@ -10,7 +10,7 @@ import { BrokerError } from '../../operator/broker/failures.ts';
 import { openSession, type Session } from '../../operator/broker/session.ts';
 import type { Clock } from '../../operator/runtime/clock.ts';
 import type { Logger } from '../../operator/runtime/log.ts';
-import { scripts } from './script.ts';
+import { loadScripts } from './script.ts';
 
 /** How the link is. */
 export type LinkState =
@@ -24,6 +24,10 @@ export type LinkState =
 export interface Link {
   /** Sends commands in one round trip. Rejects with a BrokerError when there is no connection, or it ended meanwhile. */
   send(commands: readonly Command[]): Promise<readonly Reply[]>;
+  /** Runs one script, which Redis may have forgotten, and gives its answer. Rejects with the error that it gives too. */
+  evaluate(command: Command): Promise<unknown>;
+  /** Makes the connection anew: this one leads to a server that is of no use. */
+  renew(): void;
   state(): LinkState;
   close(): Promise<void>;
 }
@@ -44,6 +48,8 @@ export interface LinkOptions {
 }
 
 const backoffMs = { first: 100, most: 5_000 };
+/** How often both connections are asked for a sign of life: a worker that only waits would never notice that one is dead. */
+const aliveMs = 5_000;
 const noSeries = { sent: () => undefined, state: () => undefined, release: () => undefined };
 
 /** Opens a link and keeps it. */
@@ -53,11 +59,30 @@ export function createLink(options: LinkOptions): Link {
   let session: Session | undefined;
   let state: LinkState = { kind: 'opening' };
   const stateNow = (): LinkState => state;
+  const isStopped = (): boolean => stop.signal.aborted;
   let wasLost: () => void = () => undefined;
 
   const send = async (commands: readonly Command[]): Promise<readonly Reply[]> => {
     if (session === undefined) throw new BrokerError('Unreachable', `there is no connection to ${endpoint.display}`);
     return session.send(commands);
+  };
+
+  const evaluate = async (command: Command): Promise<unknown> => {
+    let [reply] = await send([command]);
+    if (reply?.kind === 'error' && reply.error.message.includes('NOSCRIPT')) {
+      reply = (await send([...loadScripts, command])).at(-1);
+    }
+    if (reply?.kind !== 'ok') throw reply?.error ?? new Error('no answer');
+    return reply.value;
+  };
+
+  /** Silence ends the session by itself. */
+  const stayAlive = async (asked: Session, ended: AbortSignal): Promise<void> => {
+    for (;;) {
+      await clock.sleep(aliveMs, ended);
+      if (ended.aborted) return;
+      await Promise.all([asked.send([['ping']]), asked.checkSubscriber()]);
+    }
   };
 
   /** One connection, from its beginning to its end. */
@@ -68,7 +93,7 @@ export function createLink(options: LinkOptions): Link {
       onAnnounced: () => options.onAnnounced(),
       onLost: () => wasLost(),
     });
-    const replies = await session.send(Object.values(scripts).map(({ source }): Command => ['script', 'LOAD', source]));
+    const replies = await session.send(loadScripts);
     const refused = replies.find((reply) => reply.kind === 'error');
     if (refused?.kind === 'error') throw refused.error;
     await options.onOpen();
@@ -76,7 +101,10 @@ export function createLink(options: LinkOptions): Link {
     log.info('connected', { broker: endpoint.display });
     if (session.tracking.kind === 'poll') log.warn('queues are looked at once a second', { why: session.tracking.why });
     options.onAnnounced();
+    const ended = new AbortController();
+    void stayAlive(session, ended.signal).catch(() => wasLost());
     await lost;
+    ended.abort();
     if (!stop.signal.aborted) log.warn('connection lost', { broker: endpoint.display, why: session.lost()?.message });
   };
 
@@ -90,7 +118,7 @@ export function createLink(options: LinkOptions): Link {
       } catch (err) {
         const why = err instanceof Error ? err.message : String(err);
         const isNews = state.kind === 'open' || state.why !== why;
-        if (!stop.signal.aborted && isNews) log.warn('cannot connect, trying again', { broker: endpoint.display, why });
+        if (isNews && !isStopped()) log.warn('cannot connect, trying again', { broker: endpoint.display, why });
         state = { kind: 'opening', why };
       }
       session?.close();
@@ -106,6 +134,8 @@ export function createLink(options: LinkOptions): Link {
 
   return {
     send,
+    evaluate,
+    renew: () => wasLost(),
     state: stateNow,
     async close() {
       stop.abort();

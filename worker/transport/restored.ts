@@ -23,8 +23,10 @@ export function splitUnacked(value: string): Unacked | undefined {
   const match = tail.exec(start === 0 ? value : `[${value.slice(start)}`);
   const [, head, exchange, routingKey] = match ?? [];
   if (head === undefined || exchange === undefined || routingKey === undefined) return undefined;
+  const raw = start === 0 ? head : value.slice(1, start) + head;
   return {
-    raw: start === 0 ? head : value.slice(1, start) + head,
+    // What was no JSON was kept as a JSON string.
+    raw: raw.startsWith('"') ? nameOf(raw) : raw,
     exchange: nameOf(exchange),
     routingKey: nameOf(routingKey),
   };

@@ -1,6 +1,8 @@
 /** Lua scripts that run inside Redis, called by their digest. */
 import { createHash } from 'node:crypto';
+import type { Command } from '../../operator/broker/connection.ts';
 import { exchangeScript } from './lua/exchange.ts';
+import { fenceScript } from './lua/fence.ts';
 import { overdueScript } from './lua/overdue.ts';
 import { renewScript } from './lua/renew.ts';
 import { revokeScript } from './lua/revoke.ts';
@@ -21,4 +23,8 @@ export const scripts = {
   revoke: prepare(revokeScript),
   renew: prepare(renewScript),
   overdue: prepare(overdueScript),
+  fence: prepare(fenceScript),
 } as const;
+
+/** The commands that make Redis know all of them: after a start, and after SCRIPT FLUSH. */
+export const loadScripts: readonly Command[] = Object.values(scripts).map(({ source }) => ['script', 'LOAD', source]);

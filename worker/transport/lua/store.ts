@@ -7,6 +7,9 @@ for place, key in ipairs(KEYS) do
   local keepSeconds, json = tonumber(ARGV[2 * place - 1]), ARGV[2 * place]
   local before = redis.call('GET', key)
   if not (before and string.find(before, '"status": ?"SUCCESS"')) then
+    -- With memory full Redis refuses SET, but not after another write in the script. The acknowledgement that follows is
+    -- not refused either: a task may not be acknowledged without its result.
+    redis.call('PERSIST', key)
     if keepSeconds > 0 then redis.call('SETEX', key, keepSeconds, json) else redis.call('SET', key, json) end
     redis.call('PUBLISH', key, json)
   end

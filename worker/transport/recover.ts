@@ -1,0 +1,40 @@
+/** Finds what calls claimed whose answer was lost with the connection. */
+import type { BrokerKeys } from '../protocol/keys.ts';
+import { queueOfList, type Delivery } from './exchange.ts';
+import type { Link } from './link.ts';
+import { splitUnacked } from './restored.ts';
+import { scripts } from './script.ts';
+
+/** What a recovery needs. */
+export interface RecoverOptions {
+  readonly link: Pick<Link, 'evaluate' | 'send'>;
+  readonly keys: BrokerKeys;
+  readonly claimsKey: string;
+  /** Number of the connection that begins: calls of earlier ones do nothing from here on. */
+  readonly connection: number;
+  /** Numbers of the calls without an answer. */
+  readonly unanswered: ReadonlySet<number>;
+}
+
+/** The messages that these calls claimed and nobody was told of. Rejects when Redis cannot be asked. */
+export async function recoverClaims(options: RecoverOptions): Promise<Delivery[]> {
+  const { link, keys, claimsKey, connection, unanswered } = options;
+  const fields = (await link.evaluate(['evalsha', scripts.fence.sha, 1, claimsKey, connection])) as string[];
+  const lists = new Map<string, string>();
+  for (let at = 0; at + 1 < fields.length; at += 2) {
+    if (!unanswered.has(Number(fields[at]))) continue;
+    const claimed = JSON.parse(fields[at + 1] ?? '[]') as string[];
+    for (let each = 0; each + 1 < claimed.length; each += 2) lists.set(claimed[each] ?? '', claimed[each + 1] ?? '');
+  }
+  if (lists.size === 0) return [];
+  const tags = [...lists.keys()];
+  const [values] = await link.send([['hmget', keys.unacked, ...tags]]);
+  if (values?.kind !== 'ok') throw values?.error ?? new Error('no answer');
+  return (values.value as (string | null)[]).flatMap((value, place) => {
+    // What is gone was restored by another worker meanwhile: the connection was away for longer than the timeout.
+    const unacked = value === null ? undefined : splitUnacked(value);
+    const tag = tags[place] ?? '';
+    const list = lists.get(tag) ?? '';
+    return unacked === undefined ? [] : [{ tag, list, queue: queueOfList(keys, list), raw: unacked.raw }];
+  });
+}
