@@ -10,6 +10,7 @@ import { createWorkerMetrics } from './metrics.ts';
 import { createThreads } from './pool/threads.ts';
 import { brokerKeys, resultKeys } from './protocol/keys.ts';
 import { createSharedBackend, noBackend } from './results/backend.ts';
+import { createSeparateBackend, isSameRedis } from './results/separateBackend.ts';
 import type { Task } from './task/define.ts';
 import { createRegistry } from './task/registry.ts';
 import { createConsumer, type Consumer } from './transport/consumer.ts';
@@ -60,12 +61,18 @@ export function startWorker({
     credit: () => executor.credit(),
     onDelivery: (delivery) => executor.receive(delivery),
   });
+  const separate =
+    config.backend === undefined || isSameRedis(config.backend, config.broker)
+      ? undefined
+      : createSeparateBackend({
+          ...{ endpoint: config.backend, keys: resultKeys(config.keyPrefix), clock, log, timeoutMs },
+          keepSeconds: config.resultExpiresSeconds,
+        });
+  const send = consumer.send.bind(consumer);
   const backend =
     config.backend === undefined
       ? noBackend
-      : createSharedBackend(resultKeys(config.keyPrefix), config.resultExpiresSeconds, (command) =>
-          consumer.send(command),
-        );
+      : (separate ?? createSharedBackend(resultKeys(config.keyPrefix), config.resultExpiresSeconds, send));
   const control: Control = startControl({
     ...{ config, version, backend, registry, keys, clock, log, timeoutMs },
     executor: () => executor,
@@ -105,6 +112,8 @@ export function startWorker({
           task: message.task,
           id: message.id,
         });
+      // Before the last acknowledgements: they follow the results.
+      await separate?.close(AbortSignal.timeout(timeoutMs));
       await consumer.flushed(AbortSignal.timeout(timeoutMs));
       await control.stop();
       await consumer.close();

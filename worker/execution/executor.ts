@@ -36,6 +36,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
   const requests = new Map<string, Request>();
   let scheduled = 0;
   let unacked = 0;
+  let refusing = 0;
   const whenIdle = new Set<() => void>();
   const slots = createSlots<Request>(deps.concurrency, (request) => start(request));
   const rateLimits = createRateLimits(clock, (request) => slots.add(request));
@@ -124,8 +125,15 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     if (why === 'unknown') log.error('no such task is registered; its message was dropped', fields);
     else log.info(`a task is ${why}; it does not run`, fields);
     const stored = store(message, failureOf(message, why === 'unknown' ? 'FAILURE' : 'REVOKED', error));
-    const settle = (): void => deps.consumer().ack(delivery.tag);
-    void Promise.all([stored, why === 'unknown' ? deps.continuation.failed(message, error) : undefined]).then(settle);
+    // Counted as waiting meanwhile, so that a backend that is gone does not let the whole queue in.
+    refusing += 1;
+    Promise.all([stored, why === 'unknown' ? deps.continuation.failed(message, error) : undefined])
+      .then(() => deps.consumer().ack(delivery.tag))
+      .catch((err: unknown) => log.error('what follows a refused task could not be sent; it stays', { ...fields, err }))
+      .finally(() => {
+        refusing -= 1;
+        deps.consumer().wake();
+      });
   };
 
   /** Keeps a task until its time. It takes no slot and no credit: Celery raises its limit by one for each too. */
@@ -283,8 +291,8 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       creditOf(prefetch, {
         slots: slots.size,
         running: slots.running,
-        waiting: slots.waiting + rateLimits.waiting,
-        unacked: unacked - scheduled,
+        waiting: slots.waiting + rateLimits.waiting + refusing,
+        unacked: unacked - scheduled + refusing,
       }),
     requests: () => requests.values(),
     handBack() {
