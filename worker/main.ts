@@ -17,10 +17,19 @@ import { startWorker } from './worker.ts';
 
 const version = process.env['MUSTER_VERSION'] ?? '0.1.0-dev';
 
-async function run(config: Config): Promise<void> {
+/** Runs until it is told to end; resolves to the exit code. */
+async function run(config: Config): Promise<number> {
   const tasks = await loadTasks(config.tasks);
   const log = createLogger(config.logLevel);
   const shutdown = listenForShutdown(log);
+  // Tasks are other people's code: a promise that one leaves behind must not end those that run beside it.
+  process.on('unhandledRejection', (err) => log.error('a task left a rejected promise behind', { err }));
+  // After an exception that nobody caught the process may be in any state: it ends, in order, with 1.
+  const crash = new AbortController();
+  process.on('uncaughtException', (err) => {
+    log.error('an exception was caught by nobody; the worker ends', { err });
+    crash.abort();
+  });
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const worker = startWorker({
@@ -36,7 +45,7 @@ async function run(config: Config): Promise<void> {
   const { hostname, queues, concurrency, prefetch, ack } = config;
   log.info('consuming', { hostname, queues, concurrency, prefetch, ack, tasks: tasks.map(({ name }) => name) });
   await new Promise<void>((resolve) => {
-    for (const signal of [shutdown.signal, worker.shutdown]) {
+    for (const signal of [shutdown.signal, worker.shutdown, crash.signal]) {
       if (signal.aborted) resolve();
       signal.addEventListener('abort', () => resolve(), { once: true });
     }
@@ -45,14 +54,15 @@ async function run(config: Config): Promise<void> {
   await probes?.();
   log.info('ended');
   await log.close();
+  return crash.signal.aborted ? 1 : 0;
 }
 
 try {
   const parsed = parseConfig(process.argv.slice(2), version, (path) => readFileSync(path, 'utf8'));
   if (parsed.kind === 'text') process.stdout.write(parsed.text);
   else {
-    await run(parsed.config);
-    process.exit(0); // A promise that a task left behind must not keep the process.
+    const code = await run(parsed.config);
+    process.exit(code); // A promise that a task left behind must not keep the process.
   }
 } catch (err) {
   const isConfig = err instanceof ConfigError;

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ConfigError } from './config.ts';
 import type { Task } from './task/define.ts';
-import { tasksOf } from './task/registry.ts';
+import { createRegistry, tasksOf } from './task/registry.ts';
 
 /** Imports the files and gives their tasks. Throws ConfigError, naming the file, when one cannot be used. */
 export async function loadTasks(files: readonly string[]): Promise<Task[]> {
@@ -16,6 +16,11 @@ export async function loadTasks(files: readonly string[]): Promise<Task[]> {
     if (found.length === 0)
       throw new ConfigError(`--tasks: ${file} exports no task; export what task('name', {}, …) gives`);
     tasks.push(...found);
+  }
+  try {
+    createRegistry(tasks);
+  } catch (err) {
+    throw new ConfigError(`--tasks: ${err instanceof Error ? err.message : String(err)}`, { cause: err });
   }
   return tasks;
 }
