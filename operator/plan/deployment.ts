@@ -8,7 +8,7 @@ import type { WorkerPool } from '../api/v1alpha1/workerpool.ts';
 import type { ObjectMeta, RawContainer, RawDeployment, RawPodSpec, RawPodTemplateSpec } from '../kube/types.ts';
 import { buildCommand } from './command.ts';
 import { buildEnvironment, mergeEnvironment } from './environment.ts';
-import { ownerReference, paths, poolLabel, poolLabels, workerFileConfigMapName } from './names.ts';
+import { nodeWorkerPort, ownerReference, paths, poolLabel, poolLabels, workerFileConfigMapName } from './names.ts';
 
 /** What a Deployment is made from beside the pool. */
 export interface DeploymentContext {
@@ -76,11 +76,25 @@ function buildPodSpec(pool: WorkerPool, context: DeploymentContext): RawPodSpec 
   };
 }
 
+/**
+ * A Node worker says itself whether it is connected (ready) and whether its event loop turns (live): one that is stuck for a
+ * minute runs nothing and answers nobody. A template with probes of its own keeps them.
+ */
+const nodeProbes = {
+  ports: [{ name: 'muster', containerPort: nodeWorkerPort }],
+  readinessProbe: { httpGet: { path: '/readyz', port: nodeWorkerPort }, periodSeconds: 5 },
+  livenessProbe: {
+    httpGet: { path: '/healthz', port: nodeWorkerPort },
+    ...{ initialDelaySeconds: 20, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 },
+  },
+};
+
 function buildWorker(pool: WorkerPool, users: RawContainer, mounts: readonly Mount[]): RawContainer {
   const command = buildCommand(pool);
   return {
     // The last lines of a worker that fails become its last words, which the status of the pool shows.
     terminationMessagePolicy: 'FallbackToLogsOnError',
+    ...(pool.spec.runtime.node === undefined ? {} : nodeProbes),
     ...users,
     ...(command === undefined ? {} : { command }),
     env: mergeEnvironment(buildEnvironment(pool), users.env ?? []),

@@ -32,6 +32,15 @@ export function buildEnvironment(pool: WorkerPool): EnvVar[] {
   ];
 }
 
+/** Settings of the Node worker of which the pool says nothing. */
+const nodeWorkerSettings: ReadonlySet<string> = new Set([
+  'MUSTER_BACKEND',
+  'MUSTER_RESULT_EXPIRES_SECONDS',
+  'MUSTER_EVENTS',
+  'MUSTER_LOG_LEVEL',
+  'MUSTER_LOG_ARGS',
+]);
+
 /**
  * Muster's variables, then the user's, which may therefore refer to them. A variable that Muster sets is Muster's: two
  * values for one name would make the API server refuse the Deployment, and a broker URL other than the pool's would
@@ -39,12 +48,13 @@ export function buildEnvironment(pool: WorkerPool): EnvVar[] {
  */
 export function mergeEnvironment(ours: readonly EnvVar[], users: readonly EnvVar[]): EnvVar[] {
   const taken = new Set(ours.map(({ name }) => name));
-  return [...ours, ...users.filter(({ name }) => !taken.has(name) && !name.startsWith('MUSTER_'))];
+  const isUsers = (name: string): boolean => !name.startsWith('MUSTER_') || nodeWorkerSettings.has(name);
+  return [...ours, ...users.filter(({ name }) => !taken.has(name) && isUsers(name))];
 }
 
-/** Celery reads this variable before any configuration of the app. */
-function brokerUrl({ broker }: WorkerPoolSpec): EnvVar {
-  const name = 'CELERY_BROKER_URL';
+/** Celery reads its variable before any configuration of the app; the Node worker has one of its own. */
+function brokerUrl({ broker, runtime }: WorkerPoolSpec): EnvVar {
+  const name = runtime.node === undefined ? 'CELERY_BROKER_URL' : 'MUSTER_BROKER';
   if (broker.urlFrom !== undefined) {
     const { secretKeyRef } = broker.urlFrom;
     return { name, valueFrom: { secretKeyRef: { name: secretKeyRef.name, key: secretKeyRef.key } } };

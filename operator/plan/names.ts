@@ -20,6 +20,9 @@ export const paths = {
   routesFile: `/muster/routes/${routesKey}`,
 } as const;
 
+/** The port on which a Node worker answers probes and scrapes. */
+export const nodeWorkerPort = 8080;
+
 /** The ConfigMap with the routing table of a broker. The hash must not tell credentials. */
 export function routesConfigMapName(brokerHash: string): string {
   return `muster-routes-${brokerHash}`;

@@ -38,6 +38,7 @@ export interface PoolBuilder {
   queue(name: string, ...tasks: string[]): PoolBuilder;
   broker(broker: Broker): PoolBuilder;
   app(app: string, pool?: 'prefork' | 'threads' | 'solo' | 'gevent'): PoolBuilder;
+  node(tasks: string): PoolBuilder;
   custom(): PoolBuilder;
   concurrency(slots: number): PoolBuilder;
   prefetch(policy: NonNullable<Prefetch['policy']>, multiplier?: number): PoolBuilder;
@@ -96,6 +97,7 @@ function builder(state: State): PoolBuilder {
       withSpec({ queues: [...(spec.queues ?? []), { name, ...(tasks.length === 0 ? {} : { tasks }) }] }),
     broker: (broker) => withSpec({ broker }),
     app: (app, pool) => withSpec({ runtime: { celery: { app, ...(pool === undefined ? {} : { pool }) } } }),
+    node: (tasks) => withSpec({ runtime: { node: { tasks } } }),
     custom: () => withSpec({ runtime: { custom: {} } }),
     concurrency: (concurrency) => withSpec({ concurrency }),
     prefetch: (policy, multiplier) =>

@@ -19,10 +19,10 @@ export const specRules: readonly Rule[] = [
     message: 'queues is empty; name at least one queue for the pool to consume, as in queues: [{name: celery}]',
   },
   {
-    rule: 'has(self.runtime.celery) != has(self.runtime.custom)',
+    rule: '[has(self.runtime.celery), has(self.runtime.node), has(self.runtime.custom)].filter(one, one).size() == 1',
     fieldPath: '.runtime',
     message:
-      "runtime needs exactly one of celery and custom; write celery: {app: shop.celery:app}, or custom: {} to run the container's own command",
+      "runtime needs exactly one of celery, node and custom; write celery: {app: shop.celery:app}, node: {tasks: ./dist/tasks.js}, or custom: {} to run the container's own command",
   },
   {
     rule: "!has(self.runtime.celery) || self.runtime.celery.pool != 'solo' || self.concurrency <= 1",
@@ -41,6 +41,12 @@ export const specRules: readonly Rule[] = [
     message: 'scaling.minReplicas is larger than scaling.maxReplicas; raise maxReplicas or lower minReplicas',
   },
   {
+    rule: "!has(self.runtime.celery) || self.template.spec.containers.all(container, !has(container.env) || container.env.all(variable, !(variable.name in ['MUSTER_BACKEND', 'MUSTER_RESULT_EXPIRES_SECONDS', 'MUSTER_EVENTS', 'MUSTER_LOG_LEVEL', 'MUSTER_LOG_ARGS'])))",
+    fieldPath: '.template.spec.containers',
+    message:
+      'MUSTER_BACKEND, MUSTER_EVENTS and the like are settings of runtime.node; remove them from env of a Celery pool',
+  },
+  {
     rule: "self.template.spec.containers.exists(container, container.name == 'worker')",
     fieldPath: '.template.spec.containers',
     message: 'the template has no container named worker; give that name to the container that runs the tasks',
@@ -51,9 +57,9 @@ export const specRules: readonly Rule[] = [
     message: 'the container worker has no image; write image: with the image that holds your tasks',
   },
   {
-    rule: "!has(self.runtime.celery) || self.template.spec.containers.all(container, container.name != 'worker' || (!has(container.command) && !has(container.args)))",
+    rule: "(!has(self.runtime.celery) && !has(self.runtime.node)) || self.template.spec.containers.all(container, container.name != 'worker' || (!has(container.command) && !has(container.args)))",
     fieldPath: '.template.spec.containers',
     message:
-      'with runtime.celery Muster writes the command of the container worker; remove its command and args, or write runtime: {custom: {}} to run them',
+      'with runtime.celery and runtime.node Muster writes the command of the container worker; remove its command and args, or write runtime: {custom: {}} to run them',
   },
 ];

@@ -128,6 +128,20 @@ const runtimeSchema = withRules(
         'Muster writes the command of the container worker: celery -A APP worker with the queues, concurrency and name of this pool. Any further option of celery worker can be set as an environment variable, as CELERY_WORKER_MAX_TASKS_PER_CHILD for --max-tasks-per-child.',
       )
       .exactOptional(),
+    node: z
+      .object({
+        tasks: withRules(z.string().max(1024), {
+          rule: "self.matches('^[^, ]+[.][cm]?[jt]s(,[^, ]+[.][cm]?[jt]s)*$')",
+          message:
+            'runtime.node.tasks must be the path of a module in the image that exports tasks, as ./dist/tasks.js, or several with commas between them',
+        }).describe(
+          'The module that exports the tasks, relative to the working directory of the image: ./dist/tasks.js. Several are separated by commas.',
+        ),
+      })
+      .describe(
+        "Muster's own worker, for tasks written in TypeScript or JavaScript. Muster writes the command of the container worker: muster-worker of the package muster, which the image has in node_modules, with the queues, concurrency, prefetch, acknowledgement and name of this pool. MUSTER_BACKEND, MUSTER_RESULT_EXPIRES_SECONDS, MUSTER_EVENTS, MUSTER_LOG_LEVEL and MUSTER_LOG_ARGS can be set as environment variables.",
+      )
+      .exactOptional(),
     custom: z
       .object({})
       .describe(
@@ -136,9 +150,9 @@ const runtimeSchema = withRules(
       .exactOptional(),
   }),
   {
-    rule: 'has(self.celery) == has(self.custom) || has(self.celery) == has(oldSelf.celery)',
+    rule: '[has(self.celery), has(self.node), has(self.custom)].filter(one, one).size() != 1 || (has(self.celery) == has(oldSelf.celery) && has(self.node) == has(oldSelf.node))',
     message:
-      'runtime cannot be changed from celery to custom or back while the pool lives; delete the WorkerPool and create it anew',
+      'runtime cannot be changed between celery, node and custom while the pool lives; delete the WorkerPool and create it anew',
   },
 );
 
@@ -213,7 +227,9 @@ export const specSchema = withRules(
     })
       .default([])
       .describe('Required. The queues that the pool consumes. No other pool of the namespace should consume them.'),
-    runtime: runtimeSchema.prefault({}).describe('Required. What runs in the pods: exactly one of celery and custom.'),
+    runtime: runtimeSchema
+      .prefault({})
+      .describe('Required. What runs in the pods: exactly one of celery, node and custom.'),
     concurrency: withRules(z.int().max(10_000), {
       rule: 'self >= 1',
       message: 'concurrency must be 1 or more task slots per pod; to run no task at all write spec.replicas: 0',

@@ -9,7 +9,7 @@ import { integer, open, withRules } from './schema.ts';
 export const workerContainer = 'worker';
 
 const envSchema = withRules(open(z.looseObject({ name: z.string().max(253).describe('Name of the variable.') })), {
-  rule: "self.name != 'CELERY_BROKER_URL' && !self.name.startsWith('MUSTER_')",
+  rule: "self.name != 'CELERY_BROKER_URL' && (!self.name.startsWith('MUSTER_') || self.name in ['MUSTER_BACKEND', 'MUSTER_RESULT_EXPIRES_SECONDS', 'MUSTER_EVENTS', 'MUSTER_LOG_LEVEL', 'MUSTER_LOG_ARGS'])",
   message:
     'CELERY_BROKER_URL and names that begin with MUSTER_ are set by Muster; remove the variable from env and write the broker into spec.broker',
 });
@@ -21,12 +21,14 @@ const containerSchema = open(
     command: z
       .array(z.string().max(65_536))
       .max(64)
-      .describe('The entry point. Not for the container worker with runtime.celery: Muster writes it.')
+      .describe('The entry point. Not for the container worker with runtime.celery or runtime.node: Muster writes it.')
       .exactOptional(),
     args: z
       .array(z.string().max(65_536))
       .max(256)
-      .describe('Arguments of the entry point. Not for the container worker with runtime.celery: Muster writes them.')
+      .describe(
+        'Arguments of the entry point. Not for the container worker with runtime.celery or runtime.node: Muster writes them.',
+      )
       .exactOptional(),
     env: z
       .array(envSchema)

@@ -37,6 +37,9 @@ export const accepted: Readonly<Record<string, PoolBuilder>> = {
   'a queue name with a hash tag': pool.queue('{orders}.high'),
   'the pool solo with one slot': pool.app('shop.celery:app', 'solo'),
   'a module without an attribute': pool.app('shop'),
+  'runtime node with settings of its own': pool
+    .node('./dist/tasks.js,./dist/more.mjs')
+    .worker({ env: [{ name: 'MUSTER_BACKEND', value: 'none' }] }),
   'runtime custom with a command': pool.custom().worker({ command: ['run'], args: ['--now'] }),
   'min equal to max': pool.min(3).max(3),
   'a fixed size of 0': pool.fixed(0),
@@ -67,13 +70,13 @@ const queueName =
 const pattern =
   'an item of tasks is the name of a task, as reports.build, or a pattern with *, as reports.*; spaces, ? and [ ] are not understood';
 const runtimeChoice =
-  "runtime needs exactly one of celery and custom; write celery: {app: shop.celery:app}, or custom: {} to run the container's own command";
+  "runtime needs exactly one of celery, node and custom; write celery: {app: shop.celery:app}, node: {tasks: ./dist/tasks.js}, or custom: {} to run the container's own command";
 const appForm =
   'runtime.celery.app must be what celery -A takes: a Python module and, after a colon, its Celery app, as in shop.celery:app';
 const noWorker = 'the template has no container named worker; give that name to the container that runs the tasks';
 const noImage = 'the container worker has no image; write image: with the image that holds your tasks';
 const ownCommand =
-  'with runtime.celery Muster writes the command of the container worker; remove its command and args, or write runtime: {custom: {}} to run them';
+  'with runtime.celery and runtime.node Muster writes the command of the container worker; remove its command and args, or write runtime: {custom: {}} to run them';
 const ownVariable =
   'CELERY_BROKER_URL and names that begin with MUSTER_ are set by Muster; remove the variable from env and write the broker into spec.broker';
 const nameLength =
@@ -185,6 +188,28 @@ export const refused: Readonly<Record<string, Refused>> = {
     field: 'spec.runtime',
     sentence: runtimeChoice,
   },
+  'celery and node': {
+    pool: pool.spec({ runtime: { celery: { app: 'shop' }, node: { tasks: './tasks.js' } } }),
+    field: 'spec.runtime',
+    sentence: runtimeChoice,
+  },
+  'tasks that are no module': {
+    pool: pool.node('./dist'),
+    field: 'spec.runtime.node.tasks',
+    sentence:
+      'runtime.node.tasks must be the path of a module in the image that exports tasks, as ./dist/tasks.js, or several with commas between them',
+  },
+  'a command beside runtime.node': {
+    pool: pool.node('./tasks.js').worker({ command: ['node'] }),
+    field: containers,
+    sentence: ownCommand,
+  },
+  'a setting of the Node worker in a Celery pool': {
+    pool: pool.worker({ env: [{ name: 'MUSTER_EVENTS', value: 'true' }] }),
+    field: containers,
+    sentence:
+      'MUSTER_BACKEND, MUSTER_EVENTS and the like are settings of runtime.node; remove them from env of a Celery pool',
+  },
   'no runtime': { pool: pool.spec({ runtime: {} }), field: 'spec.runtime', sentence: runtimeChoice },
   'an app that is a path': { pool: pool.app('./shop/celery.py'), field: 'spec.runtime.celery.app', sentence: appForm },
   'no template': { pool: pool.spec({ template: undefined }), field: containers, sentence: noWorker },
@@ -242,7 +267,7 @@ const prioritiesFixed = {
 const runtimeFixed = {
   field: 'spec.runtime',
   sentence:
-    'runtime cannot be changed from celery to custom or back while the pool lives; delete the WorkerPool and create it anew',
+    'runtime cannot be changed between celery, node and custom while the pool lives; delete the WorkerPool and create it anew',
 };
 
 /** Changes of a living pool, as merge patches of `spec`. */
@@ -281,6 +306,11 @@ export const changed: Readonly<Record<string, Changed>> = {
   'refuses custom instead of celery': {
     from: { runtime: { celery: { app: 'shop' } } },
     to: { runtime: { celery: null, custom: {} } },
+    want: runtimeFixed,
+  },
+  'refuses node instead of celery': {
+    from: { runtime: { celery: { app: 'shop' } } },
+    to: { runtime: { celery: null, node: { tasks: './tasks.js' } } },
     want: runtimeFixed,
   },
   'refuses celery instead of custom': {

@@ -60,6 +60,19 @@ export const deploymentCases: Readonly<Record<string, DeploymentCase>> = {
       .obj(),
     context,
   },
+  'deployment-node': {
+    pool: makePool('images')
+      .broker({ urlFrom: secret('url'), tls: { caFrom: secret('ca') }, keyPrefix: 'shop:', prioritySteps: [0, 5] })
+      .queue('images', 'images.*')
+      .node('./dist/tasks.js')
+      .concurrency(8)
+      .prefetch('Multiplier', 2)
+      .ack('Late')
+      .longest(600)
+      .worker({ env: [{ name: 'MUSTER_EVENTS', value: 'true' }] })
+      .obj(),
+    context,
+  },
   'deployment-custom': {
     pool: makePool('legacy')
       .custom()

@@ -120,6 +120,23 @@ describe('buildCommand', () => {
     ]);
   });
 
+  const prefetches = { Fair: 'fair', Unlimited: 'unlimited', Multiplier: '3' } as const;
+  for (const [policy, want] of Object.entries(prefetches)) {
+    it(`starts the Node worker, with prefetch ${policy}`, () => {
+      const pool = makePool('images')
+        .queue('a')
+        .node('./tasks.js')
+        .prefetch(policy as keyof typeof prefetches, policy === 'Multiplier' ? 3 : undefined)
+        .longest(60)
+        .obj();
+      expect(buildCommand(pool)).to.deep.equal([
+        ...['/bin/sh', '-c', 'export PATH="$PWD/node_modules/.bin:$PATH"; exec "$@"', 'muster', 'muster-worker'],
+        ...['--tasks', './tasks.js', '--queues', 'a', '--concurrency', '1', '--prefetch', want, '--ack', 'early'],
+        ...['--hostname', 'images@$(POD_NAME)', '--drain-seconds', '60', '--listen-address=', '--port', '8080'],
+      ]);
+    });
+  }
+
   it("is not there for runtime custom: the template's own runs", () => {
     const pool = makePool()
       .custom()
