@@ -41,6 +41,9 @@ const schema = z
     drainSeconds: seconds,
     resultExpiresSeconds: z.coerce.number().int().min(0).max(31_536_000),
     keyPrefix: z.string(),
+    resultKeyPrefix: z.string(),
+    defaultQueue: z.string().min(1),
+    routesFile: z.string().min(1).optional(),
     prioritySteps: z
       .string()
       .regex(/^\d(,\d)*$/, 'is not a list of digits such as 0,3,6,9')
@@ -125,6 +128,25 @@ function command(version: string): Command {
       ).default('86400'),
     )
     .addOption(option('--key-prefix <text>', "the application's global_keyprefix", 'MUSTER_KEY_PREFIX').default(''))
+    .addOption(
+      option('--result-key-prefix <text>', "the result backend's global_keyprefix", 'MUSTER_RESULT_KEY_PREFIX').default(
+        '',
+      ),
+    )
+    .addOption(
+      option(
+        '--default-queue <name>',
+        'queue of the tasks that tasks send without a route',
+        'MUSTER_DEFAULT_QUEUE',
+      ).default('celery'),
+    )
+    .addOption(
+      option(
+        '--routes-file <path>',
+        'JSON in the form of task_routes: the queues of the tasks that tasks send',
+        'MUSTER_ROUTES_FILE',
+      ),
+    )
     .addOption(
       option('--priority-steps <digits>', "the application's priority_steps", 'MUSTER_PRIORITY_STEPS').default(
         '0,3,6,9',

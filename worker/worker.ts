@@ -5,12 +5,16 @@ import type { Clock } from '../operator/runtime/clock.ts';
 import type { Logger } from '../operator/runtime/log.ts';
 import type { Config } from './config.ts';
 import { startControl, type Control } from './control/control.ts';
-import { createExecutor, type Continuation, type Executor, type Observer } from './execution/executor.ts';
+import { builtinTasks } from './canvas/builtins.ts';
+import { createCanvas } from './canvas/continuation.ts';
+import { createExecutor, type Executor, type Observer } from './execution/executor.ts';
 import { createWorkerMetrics } from './metrics.ts';
 import { createThreads } from './pool/threads.ts';
 import { brokerKeys, resultKeys } from './protocol/keys.ts';
+import { createChords } from './results/chord.ts';
 import { createSharedBackend, noBackend } from './results/backend.ts';
 import { createSeparateBackend, isSameRedis } from './results/separateBackend.ts';
+import { createRoutesFile } from './routesFile.ts';
 import type { Task } from './task/define.ts';
 import { createRegistry } from './task/registry.ts';
 import { createConsumer, type Consumer } from './transport/consumer.ts';
@@ -52,7 +56,8 @@ export function startWorker({
   version = 'unknown',
   registry: metrics,
 }: WorkerOptions): Worker {
-  const registry = createRegistry(tasks);
+  const registry = createRegistry([...builtinTasks((name) => registry.find(name), randomUUID), ...tasks]);
+  const results = resultKeys(config.resultKeyPrefix);
   const keys = brokerKeys({ keyPrefix: config.keyPrefix, prioritySteps: config.prioritySteps });
   const consumer: Consumer = createConsumer({
     ...{ endpoint: config.broker, keys, queues: config.queues, clock, log, timeoutMs },
@@ -65,14 +70,14 @@ export function startWorker({
     config.backend === undefined || isSameRedis(config.backend, config.broker)
       ? undefined
       : createSeparateBackend({
-          ...{ endpoint: config.backend, keys: resultKeys(config.keyPrefix), clock, log, timeoutMs },
+          ...{ endpoint: config.backend, keys: results, clock, log, timeoutMs },
           keepSeconds: config.resultExpiresSeconds,
         });
   const send = consumer.send.bind(consumer);
   const backend =
     config.backend === undefined
       ? noBackend
-      : (separate ?? createSharedBackend(resultKeys(config.keyPrefix), config.resultExpiresSeconds, send));
+      : (separate ?? createSharedBackend(results, config.resultExpiresSeconds, send));
   const control: Control = startControl({
     ...{ config, version, backend, registry, keys, clock, log, timeoutMs },
     executor: () => executor,
@@ -83,11 +88,32 @@ export function startWorker({
     const isConnected = (): boolean => consumer.state().kind === 'open';
     observers.push(createWorkerMetrics(metrics, registry.names, { executor: () => executor, isConnected }));
   }
+  const chords =
+    config.backend === undefined
+      ? undefined
+      : createChords({
+          ...{ endpoint: config.backend, keys: results, clock, log, timeoutMs },
+          ...(separate === undefined ? {} : { broker: config.broker }),
+          keepSeconds: config.resultExpiresSeconds,
+          newId: randomUUID,
+        });
+  const routed = config.routesFile === undefined ? () => undefined : createRoutesFile(config.routesFile, clock, log);
+  const continuation = createCanvas({
+    ...{ clock, log, resultKeys: results, keepSeconds: config.resultExpiresSeconds },
+    ids: { newId: randomUUID, replyTo: randomUUID() },
+    routing: {
+      keys,
+      queueOf: (task) => routed(task) ?? config.defaultQueue,
+      origin: `${process.pid}@${hostOf(config.hostname)}`,
+    },
+    results: chords === undefined ? undefined : { chords, send: (command) => backend.send(command) },
+    push: ({ tag, list, raw }) => consumer.push(tag, list, raw),
+  });
   const threads = createThreads(config.tasks, config.concurrency);
   const executor: Executor = createExecutor({
     ...{ consumer: () => consumer, registry, backend, keys, clock, log },
     observer: combine(observers),
-    continuation: nothingFollows,
+    continuation,
     isRevoked: control.isRevoked,
     timeLimits: control.timeLimits,
     threads,
@@ -112,6 +138,7 @@ export function startWorker({
           task: message.task,
           id: message.id,
         });
+      chords?.close();
       // Before the last acknowledgements: they follow the results.
       await separate?.close(AbortSignal.timeout(timeoutMs));
       await consumer.flushed(AbortSignal.timeout(timeoutMs));
@@ -121,8 +148,6 @@ export function startWorker({
     },
   };
 }
-
-const nothingFollows: Continuation = { succeeded: () => undefined, failed: () => undefined };
 
 /** Tells each of several observers. */
 function combine(observers: readonly Observer[]): Observer {
@@ -149,4 +174,9 @@ function logObserver(log: Logger, logsArgs: boolean): Observer {
     },
     dropped: () => undefined,
   };
+}
+
+/** The host of a node name, `muster@host`. */
+function hostOf(node: string): string {
+  return node.slice(node.indexOf('@') + 1);
 }

@@ -1,5 +1,6 @@
 /** The environment variables by which a worker container learns what its pool says. Pure. */
 import { prefetchMultiplier, queueNames } from '../api/v1alpha1/defaults.ts';
+import { nodeWorkerSettings } from '../api/v1alpha1/template.ts';
 import type { WorkerPool, WorkerPoolSpec } from '../api/v1alpha1/workerpool.ts';
 import type { RawContainer } from '../kube/types.ts';
 import { escapeDollars } from './command.ts';
@@ -32,14 +33,7 @@ export function buildEnvironment(pool: WorkerPool): EnvVar[] {
   ];
 }
 
-/** Settings of the Node worker of which the pool says nothing. */
-const nodeWorkerSettings: ReadonlySet<string> = new Set([
-  'MUSTER_BACKEND',
-  'MUSTER_RESULT_EXPIRES_SECONDS',
-  'MUSTER_EVENTS',
-  'MUSTER_LOG_LEVEL',
-  'MUSTER_LOG_ARGS',
-]);
+const settable: ReadonlySet<string> = new Set(nodeWorkerSettings);
 
 /**
  * Muster's variables, then the user's, which may therefore refer to them. A variable that Muster sets is Muster's: two
@@ -48,7 +42,7 @@ const nodeWorkerSettings: ReadonlySet<string> = new Set([
  */
 export function mergeEnvironment(ours: readonly EnvVar[], users: readonly EnvVar[]): EnvVar[] {
   const taken = new Set(ours.map(({ name }) => name));
-  const isUsers = (name: string): boolean => !name.startsWith('MUSTER_') || nodeWorkerSettings.has(name);
+  const isUsers = (name: string): boolean => !name.startsWith('MUSTER_') || settable.has(name);
   return [...ours, ...users.filter(({ name }) => !taken.has(name) && isUsers(name))];
 }
 

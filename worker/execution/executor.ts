@@ -14,7 +14,16 @@ import { createSlots } from '../pool/slots.ts';
 import { describeError, formatTraceback } from '../protocol/failure.ts';
 import { parseMessage, type TaskMessage } from '../protocol/message.ts';
 import { failureMeta, type ResultMeta } from '../protocol/result.ts';
-import { Ignore, MaxRetriesExceededError, NotRegistered, Reject, Retry, TaskRevokedError } from '../task/errors.ts';
+import type { Signature } from '../protocol/signature.ts';
+import {
+  Ignore,
+  MaxRetriesExceededError,
+  NotRegistered,
+  Reject,
+  Replaced,
+  Retry,
+  TaskRevokedError,
+} from '../task/errors.ts';
 import { parseRate } from '../task/rate.ts';
 import { decideRetry } from '../task/retry.ts';
 import type { Delivery } from '../transport/exchange.ts';
@@ -25,7 +34,7 @@ import { buildRetryMessage } from './retryMessage.ts';
 import { runTask, type Outcome } from './run.ts';
 import type { Executor, ExecutorDeps } from './seams.ts';
 
-export type { Continuation, Executor, ExecutorDeps, Observer } from './seams.ts';
+export type { Executor, ExecutorDeps, Observer } from './seams.ts';
 
 /** Timers of Node overflow beyond 2^31 ms: a longer wait is made of several. */
 const longestTimerMs = 2_000_000_000;
@@ -60,10 +69,15 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     deps.consumer().wake();
     if (slots.running === 0) for (const resolve of whenIdle) resolve();
   };
+  const isIgnored = (message: TaskMessage): boolean =>
+    message.ignoreResult || registry.find(message.task)?.options.ignoreResult === true;
   /** Stores a state; what cannot be stored now is tried again by the backend. */
-  const store = (message: TaskMessage, meta: ResultMeta): Promise<void> | undefined => {
-    const isIgnored = message.ignoreResult || registry.find(message.task)?.options.ignoreResult === true;
-    return isIgnored ? undefined : backend.store(meta);
+  const store = (message: TaskMessage, meta: ResultMeta): Promise<void> | undefined =>
+    isIgnored(message) ? undefined : backend.store(meta);
+  /** Stores an end. That of a part of a chord is counted too. */
+  const conclude = (message: TaskMessage, meta: ResultMeta): Promise<void> | undefined => {
+    if (message.embed.chord === undefined) return store(message, meta);
+    return deps.continuation.ended(message, meta, !isIgnored(message)) ?? store(message, meta);
   };
   const metaOf = (message: TaskMessage, status: string, result: unknown): ResultMeta => ({
     ...{ taskId: message.id, status, result, dateDoneMs: clock.now() },
@@ -124,7 +138,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     const fields = { task: message.task, id: message.id, queue: delivery.queue };
     if (why === 'unknown') log.error('no such task is registered; its message was dropped', fields);
     else log.info(`a task is ${why}; it does not run`, fields);
-    const stored = store(message, failureOf(message, why === 'unknown' ? 'FAILURE' : 'REVOKED', error));
+    const stored = conclude(message, failureOf(message, why === 'unknown' ? 'FAILURE' : 'REVOKED', error));
     // Counted as waiting meanwhile, so that a backend that is gone does not let the whole queue in.
     refusing += 1;
     Promise.all([stored, why === 'unknown' ? deps.continuation.failed(message, error) : undefined])
@@ -176,14 +190,19 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       void store(message, metaOf(message, 'STARTED', { pid: process.pid, hostname: deps.hostname }));
     }
     observer.started(request);
-    runTask(request, { clock, updateState, threads: deps.threads, timeLimits: deps.timeLimits }, (outcome) =>
-      finish(request, outcome),
+    runTask(
+      request,
+      { clock, updateState, start: startChild, threads: deps.threads, timeLimits: deps.timeLimits },
+      (outcome) => finish(request, outcome),
     );
   };
 
   const updateState = (request: Request, state: string, meta: unknown): void => {
     void store(request.message, metaOf(request.message, state, meta));
   };
+
+  const startChild = (request: Request, signature: Signature, id?: string): string =>
+    deps.continuation.start(request.message, signature, id);
 
   /** The slot is free; the next one begins in a turn of its own, so that a chain of short tasks does not overflow the stack. */
   const leave = (request: Request): void => {
@@ -228,7 +247,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       let stored: Promise<void> | undefined;
       try {
         const meta = metaOf(message, 'SUCCESS', value === undefined ? null : value);
-        stored = store(message, children === undefined ? meta : { ...meta, children });
+        stored = conclude(message, children === undefined ? meta : { ...meta, children });
       } catch (error) {
         return fail(request, error);
       }
@@ -243,6 +262,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
 
   const fail = (request: Request, thrown: unknown): string | Promise<string> => {
     const { message, task, delivery } = request;
+    if (thrown instanceof Replaced) return replace(request, thrown);
     if (thrown instanceof Ignore) return (ack(request), 'IGNORED');
     if (thrown instanceof Reject) {
       if (thrown.requeue && !request.isAcked) {
@@ -261,9 +281,21 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     return fails(request, 'FAILURE', error);
   };
 
+  const replace = (request: Request, { by }: Replaced): string | Promise<string> => {
+    try {
+      const sent = deps.continuation.replaced(request.message, by);
+      if (sent !== undefined) return sent.then(() => (ack(request), 'IGNORED'));
+    } catch (error) {
+      return fails(request, 'FAILURE', error);
+    }
+    ack(request);
+    return 'IGNORED';
+  };
+
   const fails = (request: Request, state: 'FAILURE' | 'REVOKED', error: unknown): string | Promise<string> => {
     const { message } = request;
-    const waits = [deps.continuation.failed(message, error), store(message, failureOf(message, state, error))];
+    const stored = conclude(message, failureOf(message, state, error));
+    const waits = [stored, state === 'FAILURE' ? deps.continuation.failed(message, error) : undefined];
     const pending = waits.filter((wait) => wait !== undefined);
     if (pending.length === 0) return (ack(request), state);
     return Promise.all(pending).then(() => (ack(request), state));

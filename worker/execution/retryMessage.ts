@@ -9,15 +9,17 @@ import { buildMessage, resendMessage, type TaskMessage } from '../protocol/messa
  */
 export function buildRetryMessage(message: TaskMessage, raw: string, tag: string, etaMs: number): string {
   const retries = message.retries + 1;
+  // As Celery: a task that nobody started becomes its own parent.
+  const parentId = message.parentId ?? message.id;
   const eta = new Date(etaMs).toISOString();
-  const resent = resendMessage(raw, { tag, headers: { retries, eta, parent_id: message.id, redelivered: undefined } });
+  const resent = resendMessage(raw, { tag, headers: { retries, eta, parent_id: parentId, redelivered: undefined } });
   if (resent.kind === 'ok') return resent.value.raw;
   const { id, task, args, kwargs, embed, rootId, groupId, groupIndex, priority, ignoreResult, expiresMs } = message;
   return buildMessage({
     ...{ id, task, tag, args, kwargs, retries, eta, rootId, groupId, groupIndex, priority, ignoreResult },
     ...embed,
     expires: expiresMs,
-    parentId: id,
+    parentId,
     timeLimitSeconds: orUndefined(message.timeLimitSeconds),
     softTimeLimitSeconds: orUndefined(message.softTimeLimitSeconds),
     replyTo: message.replyTo,

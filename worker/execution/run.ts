@@ -2,7 +2,8 @@
 import type { Clock } from '../../operator/runtime/clock.ts';
 import type { TaskContext } from '../task/context.ts';
 import type { Threads } from '../pool/threads.ts';
-import { Retry, SoftTimeLimitExceeded, TimeLimitExceeded } from '../task/errors.ts';
+import type { Signature } from '../protocol/signature.ts';
+import { Replaced, Retry, SoftTimeLimitExceeded, TimeLimitExceeded } from '../task/errors.ts';
 import { addTimer, cancelTimers, type Request } from './request.ts';
 
 /** How a run ended. */
@@ -19,6 +20,8 @@ export interface TimeLimits {
 export interface RunDeps {
   readonly clock: Clock;
   readonly updateState: (request: Request, state: string, meta: unknown) => void;
+  /** Starts a child of a task. */
+  readonly start: (request: Request, signature: Signature, id?: string) => string;
   /** For tasks with the option `thread`; without it they run in the main thread. */
   readonly threads?: Threads | undefined;
   /** Stand for those of a task's options, by name. */
@@ -62,7 +65,8 @@ export function runTask(request: Request, deps: RunDeps, done: (outcome: Outcome
   if (threads !== undefined) {
     const { signal } = abortOf(request);
     const onState = (state: string, meta: unknown): void => deps.updateState(request, state, meta);
-    threads.run(message, { signal, softTimeLimitSeconds: softSeconds, onState }).then(
+    const onStart = (signature: Signature, id: string): void => void deps.start(request, signature, id);
+    threads.run(message, { signal, softTimeLimitSeconds: softSeconds, onState, onStart }).then(
       (value) => end({ kind: 'returned', value }),
       (error: unknown) => end({ kind: 'threw', error }),
     );
@@ -119,6 +123,14 @@ class RunContext implements TaskContext {
 
   retry({ delaySeconds, cause }: { readonly delaySeconds?: number; readonly cause?: unknown } = {}): Error {
     return new Retry(cause instanceof Error ? cause.message : undefined, { delaySeconds, cause });
+  }
+
+  send(signature: Signature): string {
+    return this.#deps.start(this.#request, signature);
+  }
+
+  replace(signature: Signature): Error {
+    return new Replaced(signature);
   }
 
   updateState(state: string, meta: unknown): void {

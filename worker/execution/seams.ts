@@ -1,10 +1,10 @@
 /** What an executor offers, what it needs, and what it tells others. */
 import type { Clock } from '../../operator/runtime/clock.ts';
 import type { Logger } from '../../operator/runtime/log.ts';
+import type { Continuation } from '../canvas/continuation.ts';
 import type { Threads } from '../pool/threads.ts';
 import type { BrokerKeys } from '../protocol/keys.ts';
 import type { TaskMessage } from '../protocol/message.ts';
-import type { ResultMeta } from '../protocol/result.ts';
 import type { Registry } from '../task/registry.ts';
 import type { ResultBackend } from '../results/backend.ts';
 import type { Consumer } from '../transport/consumer.ts';
@@ -26,12 +26,6 @@ export interface Observer {
     task: string | undefined,
     message?: TaskMessage,
   ): void;
-}
-
-/** Starts what follows a task. Absent parts of a message cost nothing: it is asked only when there is something. */
-export interface Continuation {
-  succeeded(message: TaskMessage, value: unknown): Promise<ResultMeta['children']> | undefined;
-  failed(message: TaskMessage, error: unknown): Promise<void> | undefined;
 }
 
 /** The executor of a worker. */

@@ -1,11 +1,12 @@
 /** What runs in a worker thread: it loads the tasks files once and runs one task at a time. */
+import { randomUUID } from 'node:crypto';
 import { isMainThread, workerData } from 'node:worker_threads';
 import type { PythonException } from '../protocol/failure.ts';
 import type { TaskContext } from '../task/context.ts';
-import { Ignore, Reject, Retry, SoftTimeLimitExceeded } from '../task/errors.ts';
+import { Ignore, Reject, Replaced, Retry, SoftTimeLimitExceeded } from '../task/errors.ts';
 import { createRegistry, type Registry } from '../task/registry.ts';
 import { loadTasks } from '../tasksFile.ts';
-import type { ThreadData, ThreadOutcome, ThreadState, ThreadTask } from './threadProtocol.ts';
+import type { ThreadData, ThreadOutcome, ThreadTask, ThreadWish } from './threadProtocol.ts';
 
 // Loaded by the pool as a thread only; in the main thread there are no files.
 const loading: Promise<Registry> | undefined = isMainThread ? undefined : load(workerData as ThreadData);
@@ -21,6 +22,7 @@ export default async function runInThread({ message, softTimeLimitSeconds, port 
     softTimeLimitSeconds === undefined
       ? undefined
       : setTimeout(() => abort.abort(new SoftTimeLimitExceeded(softTimeLimitSeconds)), softTimeLimitSeconds * 1000);
+  const ask = (wish: ThreadWish): void => port.postMessage(wish);
   try {
     const task = (await loading)?.find(message.task);
     if (task === undefined) throw new Error(`${message.task} is not in the files of the thread`);
@@ -29,15 +31,32 @@ export default async function runInThread({ message, softTimeLimitSeconds, port 
       signal: abort.signal,
       retry: ({ delaySeconds, cause } = {}) =>
         new Retry(cause instanceof Error ? cause.message : undefined, { delaySeconds, cause }),
-      updateState: (state, meta) => port.postMessage({ state, meta } satisfies ThreadState),
+      updateState: (state, meta) => ask({ kind: 'state', state, meta }),
+      send: (signature) => {
+        const id = randomUUID();
+        ask({ kind: 'start', id, signature });
+        return id;
+      },
+      replace: (by) => new Replaced(by),
     };
     const args = task.options.parseArgs?.(message.args) ?? message.args;
-    return { kind: 'returned', value: await task.run(context, ...(args as never[])) };
+    const value: unknown = await task.run(context, ...(args as never[]));
+    checkCloneable(message.task, value);
+    return { kind: 'returned', value };
   } catch (error) {
     return describe(error);
   } finally {
     clearTimeout(timer);
     port.close();
+  }
+}
+
+/** The failure of a value that cannot leave the thread would itself arrive without its message. */
+function checkCloneable(task: string, value: unknown): void {
+  try {
+    structuredClone(value);
+  } catch (error) {
+    throw new TypeError(`the result of ${task} cannot leave its thread: ${(error as Error).message}`);
   }
 }
 
@@ -49,7 +68,9 @@ function describe(error: unknown): ThreadOutcome {
         ? ({ kind: 'reject', requeue: error.requeue } as const)
         : error instanceof Ignore
           ? ({ kind: 'ignore' } as const)
-          : undefined;
+          : error instanceof Replaced
+            ? ({ kind: 'replace', by: error.by } as const)
+            : undefined;
   const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
   const { python } = (typeof error === 'object' && error !== null ? error : {}) as { python?: PythonException };
   return { kind: 'threw', name, message, stack, python, wish };

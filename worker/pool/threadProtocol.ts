@@ -2,6 +2,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { PythonException } from '../protocol/failure.ts';
 import type { TaskMessage } from '../protocol/message.ts';
+import type { Signature } from '../protocol/signature.ts';
 
 /** What a thread is started with. */
 export interface ThreadData {
@@ -13,15 +14,15 @@ export interface ThreadData {
 export interface ThreadTask {
   readonly message: TaskMessage;
   readonly softTimeLimitSeconds: number | undefined;
-  /** Where `ctx.updateState` is told to the main thread. */
+  /** Where `ctx.updateState` and `ctx.send` are told to the main thread. */
   readonly port: MessagePort;
 }
 
-/** A state that a task in a thread stores. */
-export interface ThreadState {
-  readonly state: string;
-  readonly meta: unknown;
-}
+/** What a task in a thread asks of the main thread while it runs. */
+export type ThreadWish =
+  | { readonly kind: 'state'; readonly state: string; readonly meta: unknown }
+  /** The result of what is started has this id. */
+  | { readonly kind: 'start'; readonly id: string; readonly signature: Signature };
 
 /** How it ended. An error does not cross threads whole: its class is told by name. */
 export type ThreadOutcome =
@@ -37,5 +38,6 @@ export type ThreadOutcome =
         | { readonly kind: 'retry'; readonly delaySeconds: number | undefined }
         | { readonly kind: 'reject'; readonly requeue: boolean }
         | { readonly kind: 'ignore' }
+        | { readonly kind: 'replace'; readonly by: Signature }
         | undefined;
     };

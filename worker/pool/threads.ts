@@ -2,11 +2,13 @@
  * Worker threads, for tasks that use the CPU (one that computes in the main thread holds up every other task, the
  * heartbeats and the probes) and for time limits that end a task whatever it does: its thread is ended with it.
  */
+import { once } from 'node:events';
 import { MessageChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import type { TaskMessage } from '../protocol/message.ts';
-import { Ignore, Reject, Retry } from '../task/errors.ts';
-import type { ThreadOutcome, ThreadState, ThreadTask } from './threadProtocol.ts';
+import type { Signature } from '../protocol/signature.ts';
+import { Ignore, Reject, Replaced, Retry } from '../task/errors.ts';
+import type { ThreadOutcome, ThreadTask, ThreadWish } from './threadProtocol.ts';
 
 /** Threads that run tasks. */
 export interface Threads {
@@ -20,6 +22,8 @@ export interface Threads {
       readonly signal: AbortSignal;
       readonly softTimeLimitSeconds: number | undefined;
       readonly onState: (state: string, meta: unknown) => void;
+      /** Starts a child whose result has this id; what it throws is what the task ends with. */
+      readonly onStart: (signature: Signature, id: string) => void;
     },
   ): Promise<unknown>;
   close(): Promise<void>;
@@ -43,13 +47,25 @@ export function createThreads(files: readonly string[], most: number): Threads {
   };
 
   return {
-    async run(message, { signal, softTimeLimitSeconds, onState }) {
+    async run(message, { signal, softTimeLimitSeconds, onState, onStart }) {
       const { port1, port2 } = new MessageChannel();
-      port1.on('message', ({ state, meta }: ThreadState) => onState(state, meta));
+      let refused: Error | undefined;
+      port1.on('message', (wish: ThreadWish) => {
+        try {
+          if (wish.kind === 'state') onState(wish.state, wish.meta);
+          else onStart(wish.signature, wish.id);
+        } catch (error) {
+          refused ??= error instanceof Error ? error : new Error(String(error));
+        }
+      });
+      const closed = once(port1, 'close');
       port1.unref();
       try {
         const task: ThreadTask = { message, softTimeLimitSeconds, port: port2 };
         const outcome = await started().run(task, { signal, transferList: [port2] });
+        // What the thread asked for before its end may come after it.
+        await closed;
+        if (refused !== undefined) throw refused;
         if (outcome.kind === 'returned') return outcome.value;
         throw revive(outcome);
       } catch (error) {
@@ -67,6 +83,7 @@ function revive(outcome: Extract<ThreadOutcome, { kind: 'threw' }>): Error {
   if (wish?.kind === 'retry') return new Retry(message, { delaySeconds: wish.delaySeconds });
   if (wish?.kind === 'reject') return new Reject(message, { requeue: wish.requeue });
   if (wish?.kind === 'ignore') return new Ignore(message);
+  if (wish?.kind === 'replace') return new Replaced(wish.by);
   const error = new Error(message);
   error.name = name;
   if (stack !== undefined) error.stack = stack;

@@ -14,6 +14,8 @@ export interface ResultBackend {
    * promise that resolves when it is stored. Throws ProtocolError for a result that JSON cannot hold.
    */
   store(meta: ResultMeta): Promise<void> | undefined;
+  /** Runs another command of the backend; undefined as for `store`. */
+  send(command: Command): Promise<void> | undefined;
   /** Stores REVOKED for a task that waits in some queue, unless a worker has begun or ended it. */
   revoke(meta: ResultMeta): void;
 }
@@ -34,6 +36,10 @@ export function createSharedBackend(
       send(storeCommand(keys, meta, keepSeconds));
       return undefined;
     },
+    send(command) {
+      send(command);
+      return undefined;
+    },
     revoke(meta) {
       send(['evalsha', scripts.revoke.sha, 1, keys.taskMeta(meta.taskId), keepSeconds, buildResultMeta(meta)]);
     },
@@ -41,4 +47,8 @@ export function createSharedBackend(
 }
 
 /** No results. */
-export const noBackend: ResultBackend = { store: () => undefined, revoke: () => undefined };
+export const noBackend: ResultBackend = {
+  store: () => undefined,
+  send: () => undefined,
+  revoke: () => undefined,
+};

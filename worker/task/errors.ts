@@ -3,6 +3,7 @@
  * knows the exception that a Python client is to see.
  */
 import type { PythonException } from '../protocol/failure.ts';
+import type { Signature } from '../protocol/signature.ts';
 
 /**
  * A user's module and the worker may each have a copy of this file (a bundle, or a loader of their own): `instanceof` goes by
@@ -41,6 +42,23 @@ export class Ignore extends Error {
 
   static override [Symbol.hasInstance](value: unknown): boolean {
     return isNamed(this, Ignore, value);
+  }
+}
+
+/** Thrown by `ctx.replace()`: another task or canvas gives the result in place of this one. */
+export class Replaced extends Error {
+  override readonly name = 'Replaced';
+  readonly musterError: string = 'Replaced';
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isNamed(this, Replaced, value);
+  }
+  /** What runs instead. */
+  readonly by: Signature;
+
+  constructor(by: Signature) {
+    super('the task is replaced');
+    this.by = by;
   }
 }
 

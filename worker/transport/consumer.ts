@@ -8,11 +8,8 @@
  * until its answer is here and sent again over the next connection: every part of it does nothing the second time.
  */
 import type { Command, Reply } from '../../operator/broker/connection.ts';
-import type { BrokerEndpoint } from '../../operator/broker/endpoint.ts';
 import { BrokerError } from '../../operator/broker/failures.ts';
-import type { Clock, Timer } from '../../operator/runtime/clock.ts';
-import type { Logger } from '../../operator/runtime/log.ts';
-import type { BrokerKeys } from '../protocol/keys.ts';
+import type { Timer } from '../../operator/runtime/clock.ts';
 import {
   buildExchange,
   isWorthRetrying,
@@ -24,58 +21,14 @@ import {
   type Delivery,
   type Move,
 } from './exchange.ts';
-import { createLink, type Link, type LinkState } from './link.ts';
+import { createLink, type Link } from './link.ts';
 import { recoverClaims } from './recover.ts';
 import { markRedelivered } from './restored.ts';
 import { loadScripts } from './script.ts';
+import type { Consumer, ConsumerOptions } from './seams.ts';
 import { createUpkeep } from './upkeep.ts';
 
-/** A consumer of some queues. */
-export interface Consumer {
-  /** Done with a message. */
-  ack(tag: string): void;
-  /** Puts a message back: the tail is served last (as a reject with requeue), the head next (as a restore). */
-  requeue(delivery: Delivery, end: 'head' | 'tail'): void;
-  /**
-   * Sends a message that stands for another one, in one step with acknowledging that; once, even if the call is sent
-   * twice. `isAcked` when the other one was acknowledged before.
-   */
-  replace(delivery: Delivery, list: string, raw: string, isAcked: boolean): void;
-  /** Takes a message that no worker can read out of the way, into the list `muster.malformed.QUEUE`; gives the list's name. */
-  bury(delivery: Delivery): string;
-  /** Sends a command before the next settlement; sent again until Redis has taken it. */
-  send(command: Command): void;
-  /** The worker may hold more than before. */
-  wake(): void;
-  addQueue(queue: string): void;
-  cancelQueue(queue: string): void;
-  queues(): readonly string[];
-  /** Claims nothing any more; `false` goes on. */
-  pause(isPaused: boolean): void;
-  /** Tags that are held; they are kept visible. */
-  held(): ReadonlySet<string>;
-  state(): LinkState;
-  /** Resolves when everything given so far was taken by Redis, or when `signal` aborts. */
-  flushed(signal: AbortSignal): Promise<void>;
-  /** Ends the connection; what was not flushed is lost. */
-  close(): Promise<void>;
-}
-
-/** What a consumer needs. */
-export interface ConsumerOptions {
-  readonly endpoint: BrokerEndpoint;
-  readonly keys: BrokerKeys;
-  readonly queues: readonly string[];
-  /** Unique to this process: under it Redis remembers what was claimed. */
-  readonly consumerId: string;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly timeoutMs: number;
-  readonly visibilityTimeoutSeconds: number;
-  /** How many more messages the worker may hold now. */
-  readonly credit: () => number;
-  readonly onDelivery: (delivery: Delivery) => void;
-}
+export type { Consumer, ConsumerOptions } from './seams.ts';
 
 /** The most that one call claims, settles, or keeps on its way. */
 const most = { claims: 200, settlements: 1000, calls: 8 };
@@ -353,6 +306,11 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     replace({ tag }, list, raw, isAcked) {
       forget(tag);
       moves.push({ tag, end: isAcked ? 'once' : 'tail', list, raw });
+      schedule();
+    },
+    push(tag, list, raw) {
+      // Not by the tag alone: a retry of this very message, which stands for that tag, would count as sent already.
+      moves.push({ tag: `sent.${tag}`, end: 'once', list, raw });
       schedule();
     },
     bury({ tag, queue, raw }) {

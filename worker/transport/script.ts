@@ -1,6 +1,8 @@
 /** Lua scripts that run inside Redis, called by their digest. */
 import { createHash } from 'node:crypto';
 import type { Command } from '../../operator/broker/connection.ts';
+import { chordBodyScript } from './lua/chordBody.ts';
+import { chordPartScript } from './lua/chordPart.ts';
 import { exchangeScript } from './lua/exchange.ts';
 import { fenceScript } from './lua/fence.ts';
 import { overdueScript } from './lua/overdue.ts';
@@ -24,6 +26,8 @@ export const scripts = {
   renew: prepare(renewScript),
   overdue: prepare(overdueScript),
   fence: prepare(fenceScript),
+  chordPart: prepare(chordPartScript),
+  chordBody: prepare(chordBodyScript),
 } as const;
 
 /** The commands that make Redis know all of them: after a start, and after SCRIPT FLUSH. */

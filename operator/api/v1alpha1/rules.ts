@@ -4,6 +4,7 @@
  * definition whose default breaks a rule of the same node.
  */
 import type { Rule } from './schema.ts';
+import { nodeWorkerSettingsList } from './template.ts';
 
 /** CEL rules on `spec`. */
 export const specRules: readonly Rule[] = [
@@ -41,7 +42,7 @@ export const specRules: readonly Rule[] = [
     message: 'scaling.minReplicas is larger than scaling.maxReplicas; raise maxReplicas or lower minReplicas',
   },
   {
-    rule: "!has(self.runtime.celery) || self.template.spec.containers.all(container, !has(container.env) || container.env.all(variable, !(variable.name in ['MUSTER_BACKEND', 'MUSTER_RESULT_EXPIRES_SECONDS', 'MUSTER_EVENTS', 'MUSTER_LOG_LEVEL', 'MUSTER_LOG_ARGS'])))",
+    rule: `!has(self.runtime.celery) || self.template.spec.containers.all(container, !has(container.env) || container.env.all(variable, !(variable.name in ${nodeWorkerSettingsList})))`,
     fieldPath: '.template.spec.containers',
     message:
       'MUSTER_BACKEND, MUSTER_EVENTS and the like are settings of runtime.node; remove them from env of a Celery pool',

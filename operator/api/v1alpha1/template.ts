@@ -8,8 +8,22 @@ import { integer, open, withRules } from './schema.ts';
 /** The name of the container that runs the tasks. */
 export const workerContainer = 'worker';
 
+/** Variables of the Node worker of which the pool says nothing, so that the user may set them. */
+export const nodeWorkerSettings = [
+  'MUSTER_BACKEND',
+  'MUSTER_RESULT_KEY_PREFIX',
+  'MUSTER_RESULT_EXPIRES_SECONDS',
+  'MUSTER_DEFAULT_QUEUE',
+  'MUSTER_EVENTS',
+  'MUSTER_LOG_LEVEL',
+  'MUSTER_LOG_ARGS',
+] as const;
+
+/** The same as a list of CEL. */
+export const nodeWorkerSettingsList = `[${nodeWorkerSettings.map((name) => `'${name}'`).join(', ')}]`;
+
 const envSchema = withRules(open(z.looseObject({ name: z.string().max(253).describe('Name of the variable.') })), {
-  rule: "self.name != 'CELERY_BROKER_URL' && (!self.name.startsWith('MUSTER_') || self.name in ['MUSTER_BACKEND', 'MUSTER_RESULT_EXPIRES_SECONDS', 'MUSTER_EVENTS', 'MUSTER_LOG_LEVEL', 'MUSTER_LOG_ARGS'])",
+  rule: `self.name != 'CELERY_BROKER_URL' && (!self.name.startsWith('MUSTER_') || self.name in ${nodeWorkerSettingsList})`,
   message:
     'CELERY_BROKER_URL and names that begin with MUSTER_ are set by Muster; remove the variable from env and write the broker into spec.broker',
 });
