@@ -5,5 +5,18 @@ export { Ignore, Reject, Retry, SoftTimeLimitExceeded, TimeLimitExceeded } from 
 export { createClient, type Client, type ClientOptions, type SendOptions } from './client/client.ts';
 export { ResultTimeoutError, type AsyncResult, type GetOptions } from './client/asyncResult.ts';
 export type { RouteTable } from './client/routes.ts';
+export {
+  chain,
+  chord,
+  chunks,
+  group,
+  link,
+  linkError,
+  map,
+  sig,
+  stamp,
+  starmap,
+  type SignatureOptions,
+} from './canvas/builders.ts';
 export type { Signature } from './protocol/signature.ts';
 export { RemoteTaskError } from './protocol/failure.ts';

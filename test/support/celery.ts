@@ -91,6 +91,8 @@ export interface Gate {
   /** Names of the tasks that have started, in order; one that started twice is in it twice. */
   started(): Promise<string[]>;
   ended(): Promise<string[]>;
+  /** The lines of a file in the folder; none when it is not there. */
+  lines(name: string): Promise<string[]>;
   /** Lets all gated tasks end. */
   open(): Promise<void>;
   remove(): Promise<void>;
@@ -105,6 +107,7 @@ export async function makeGate(): Promise<Gate> {
     dir,
     started: () => lines('started'),
     ended: () => lines('ended'),
+    lines,
     open: () => writeFile(join(dir, 'open'), ''),
     remove: () => rm(dir, { recursive: true, force: true }),
   };

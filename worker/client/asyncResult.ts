@@ -37,6 +37,8 @@ export interface AsyncResult<Result = unknown> {
   state(): Promise<string>;
   /** All that is stored now; undefined when nothing is. Rejects with a BrokerError. */
   meta(): Promise<ResultMeta | undefined>;
+  /** Of a group: its tasks, in order; `get` gives the list of their values, and fails with the first of them that does. */
+  readonly members?: readonly AsyncResult[];
 }
 
 /**
@@ -83,6 +85,22 @@ class SentTask<Result> implements AsyncResult<Result> {
     if (typeof this.#watch === 'string') throw new Error(this.#watch);
     return this.#watch;
   }
+}
+
+/** The result of a group. */
+export function createGroupResult(id: string, members: readonly AsyncResult[]): AsyncResult<unknown[]> {
+  return {
+    id,
+    members,
+    get: (options) => Promise.all(members.map((member) => member.get(options))),
+    async state() {
+      const states = new Set(await Promise.all(members.map((member) => member.state())));
+      for (const state of ['FAILURE', 'REVOKED']) if (states.has(state)) return state;
+      return states.size === 1 && states.has('SUCCESS') ? 'SUCCESS' : 'PENDING';
+    },
+    // A group has no result of its own in Redis.
+    meta: () => Promise.resolve(undefined),
+  };
 }
 
 function valueOf<Result>(id: string, { status, result, traceback }: ResultMeta): Result {

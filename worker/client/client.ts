@@ -10,8 +10,11 @@ import { brokerKeys, resultKeys } from '../protocol/keys.ts';
 import { buildMessage } from '../protocol/message.ts';
 import type { Signature } from '../protocol/signature.ts';
 import { createResultWatch } from '../results/watch.ts';
-import type { Task } from '../task/define.ts';
-import { createAsyncResult, type AsyncResult } from './asyncResult.ts';
+import { isTask, type Task } from '../task/define.ts';
+import { signatureOptions, type SignatureOptions } from '../canvas/builders.ts';
+import type { Promised } from '../canvas/draft.ts';
+import { createAsyncResult, createGroupResult, type AsyncResult } from './asyncResult.ts';
+import { createCanvasSender } from './canvas.ts';
 import { createRouter, type RouteTable } from './routes.ts';
 import { createSender } from './sender.ts';
 
@@ -31,6 +34,8 @@ export interface ClientOptions {
   readonly resultKeyPrefix?: string;
   /** The broker's `priority_steps`. Default: 0, 3, 6, 9. */
   readonly prioritySteps?: readonly number[];
+  /** How long workers keep results, and Redis what it knows of a chord, in seconds; 0 for ever. Default: 86,400. */
+  readonly resultExpiresSeconds?: number;
   /** The most that connecting or a round trip may take, in milliseconds. Default: 5,000. */
   readonly timeoutMs?: number;
   /** How long `send` goes on trying while the broker is gone, in milliseconds. Default: 30,000. */
@@ -83,6 +88,11 @@ export interface Client {
     options?: SendOptions,
   ): Promise<AsyncResult<Result>>;
   send(task: string, args?: readonly unknown[], options?: SendOptions): Promise<AsyncResult>;
+  /**
+   * Sends what `sig`, `chain`, `group`, `chord`, `map` … made. The result is that of the last task, of the body of a chord,
+   * or of a group: the list of its values. Rejects with TypeError for a chord when the client has no backend.
+   */
+  send(canvas: Signature, options?: SignatureOptions): Promise<AsyncResult>;
   /** A task that somebody else sent. */
   result<Result = unknown>(id: string): AsyncResult<Result>;
   /** Waits for what is on its way, ends waits for results, and closes the connections. */
@@ -105,27 +115,46 @@ export function createClient(options: ClientOptions): Client {
   });
   const route = createRouter(options.routes ?? {});
   const sender = createSender({ endpoint: endpointOf(options.broker, 'broker'), clock, timeoutMs, giveUpMs });
+  const backend = options.backend === undefined ? undefined : endpointOf(options.backend, 'backend');
+  const keysOfResults = resultKeys(options.resultKeyPrefix);
   const watch =
-    options.backend === undefined
-      ? undefined
-      : createResultWatch({
-          ...{ endpoint: endpointOf(options.backend, 'backend'), clock, timeoutMs },
-          keys: resultKeys(options.resultKeyPrefix),
-        });
+    backend === undefined ? undefined : createResultWatch({ endpoint: backend, clock, timeoutMs, keys: keysOfResults });
   const origin = `gen${process.pid}@${hostname()}`;
+  const queueOf = (task: string): string => route(task) ?? defaultQueue;
+  const ids = { newId: () => randomUUID(), replyTo: randomUUID() };
+  const canvasSender = createCanvasSender({
+    ...{ sender, backend, clock, timeoutMs, giveUpMs },
+    author: () => ({
+      ...{ ids, resultKeys: keysOfResults, keepSeconds: options.resultExpiresSeconds ?? 86_400, nowMs: clock.now() },
+      ...{ routing: { keys, queueOf, origin }, rootId: undefined, parentId: undefined },
+    }),
+  });
+
+  const sendCanvas = async (signature: Signature, settings: SignatureOptions): Promise<AsyncResult> => {
+    const isIgnored = settings.ignoreResult ?? signature.options['ignore_result'] === true;
+    const resultOf = ({ id, members }: Promised): AsyncResult =>
+      members === undefined
+        ? createAsyncResult(id, isIgnored ? ignored : (watch ?? noBackend))
+        : createGroupResult(id, members.map(resultOf));
+    return resultOf(await canvasSender.send(signature, signatureOptions(settings)));
+  };
 
   const send = async (
-    task: string | Task,
-    args: readonly unknown[] = [],
+    task: string | Task | Signature,
+    argsOrSettings: readonly unknown[] | SignatureOptions = [],
     settings: SendOptions = {},
   ): Promise<AsyncResult> => {
+    if (typeof task !== 'string' && !isTask(task)) {
+      return sendCanvas(task, Array.isArray(argsOrSettings) ? {} : (argsOrSettings as SignatureOptions));
+    }
+    const args = argsOrSettings as readonly unknown[];
     const { queue, id = randomUUID(), priority = 0, countdownSeconds, expiresSeconds, ...rest } = settings;
     const { eta, expires, ...passed } = rest;
     const name = typeof task === 'string' ? task : task.name;
     const nowMs = clock.now();
     const etaMs = moment(nowMs, 'eta', eta, 'countdownSeconds', countdownSeconds);
     const expiresMs = moment(nowMs, 'expires', expires, 'expiresSeconds', expiresSeconds);
-    const target = queue ?? route(name) ?? defaultQueue;
+    const target = queue ?? queueOf(name);
     const ignoreResult =
       settings.ignoreResult ?? (typeof task === 'string' ? false : task.options.ignoreResult === true);
     const { raw } = buildMessage({
@@ -142,6 +171,7 @@ export function createClient(options: ClientOptions): Client {
     result: (id) => createAsyncResult(id, watch ?? noBackend),
     async close() {
       await sender.close();
+      canvasSender.close();
       watch?.close();
     },
   };
