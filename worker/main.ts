@@ -22,8 +22,6 @@ async function run(config: Config): Promise<number> {
   const tasks = await loadTasks(config.tasks);
   const log = createLogger(config.logLevel);
   const shutdown = listenForShutdown(log);
-  // Tasks are other people's code: a promise that one leaves behind must not end those that run beside it.
-  process.on('unhandledRejection', (err) => log.error('a task left a rejected promise behind', { err }));
   // After an exception that nobody caught the process may be in any state: it ends, in order, with 1.
   const crash = new AbortController();
   process.on('uncaughtException', (err) => {
@@ -40,6 +38,16 @@ async function run(config: Config): Promise<number> {
     version,
     ...(config.port === undefined ? {} : { registry }),
   });
+  // Tasks are other people's code: a promise that one leaves behind must not end those that run beside it.
+  process.on('unhandledRejection', (err, promise) => {
+    const request = worker.leftBehind.rejected(promise, err);
+    if (request === undefined) log.error('a promise was rejected and nobody waits for it', { err });
+    else if (request.phase !== 'running') {
+      const { task, id } = request.message;
+      log.error('a task that has ended left a promise behind that was rejected', { task, id, err });
+    }
+  });
+  process.on('rejectionHandled', (promise) => worker.leftBehind.handled(promise));
   const { port, listenAddress } = config;
   const probes = port === undefined ? undefined : await startProbes({ port, listenAddress, worker, registry, log });
   const { hostname, queues, concurrency, prefetch, ack } = config;

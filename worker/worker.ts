@@ -8,6 +8,8 @@ import { startControl, type Control } from './control/control.ts';
 import { builtinTasks } from './canvas/builtins.ts';
 import { createCanvas } from './canvas/continuation.ts';
 import { createExecutor, type Executor, type Observer } from './execution/executor.ts';
+import { createLeftBehind, type LeftBehind } from './pool/leftBehind.ts';
+import type { Request } from './execution/request.ts';
 import { createWorkerMetrics } from './metrics.ts';
 import { createThreads } from './pool/threads.ts';
 import { brokerKeys, resultKeys } from './protocol/keys.ts';
@@ -23,6 +25,8 @@ import { createConsumer, type Consumer } from './transport/consumer.ts';
 export interface Worker {
   readonly consumer: Consumer;
   readonly executor: Executor;
+  /** What the process is told of promises that nobody waits for (`unhandledRejection`, `rejectionHandled`). */
+  readonly leftBehind: LeftBehind<Request>;
   /** Aborts when remote control asks the worker to end; whoever started it then calls `stop`. */
   readonly shutdown: AbortSignal;
   /**
@@ -110,8 +114,9 @@ export function startWorker({
     push: ({ tag, list, raw }) => consumer.push(tag, list, raw),
   });
   const threads = createThreads(config.tasks, config.concurrency);
+  const leftBehind = createLeftBehind<Request>();
   const executor: Executor = createExecutor({
-    ...{ consumer: () => consumer, registry, backend, keys, clock, log },
+    ...{ consumer: () => consumer, registry, backend, keys, clock, log, leftBehind },
     observer: combine(observers),
     continuation,
     isRevoked: control.isRevoked,
@@ -126,6 +131,7 @@ export function startWorker({
   return {
     consumer,
     executor,
+    leftBehind,
     shutdown: control.shutdown,
     async stop(deadline) {
       consumer.pause(true);

@@ -9,29 +9,16 @@
  *
  * An early acknowledgement loses a task that runs when its worker dies; a late one runs it again.
  */
-import { randomUUID } from 'node:crypto';
 import { createSlots } from '../pool/slots.ts';
-import { describeError, formatTraceback } from '../protocol/failure.ts';
 import { parseMessage, type TaskMessage } from '../protocol/message.ts';
-import { failureMeta, type ResultMeta } from '../protocol/result.ts';
-import type { Signature } from '../protocol/signature.ts';
-import {
-  Ignore,
-  MaxRetriesExceededError,
-  NotRegistered,
-  Reject,
-  Replaced,
-  Retry,
-  TaskRevokedError,
-} from '../task/errors.ts';
+import { NotRegistered, TaskRevokedError } from '../task/errors.ts';
 import { parseRate } from '../task/rate.ts';
-import { decideRetry } from '../task/retry.ts';
 import type { Delivery } from '../transport/exchange.ts';
+import { createOutcomes, type Settlement } from './outcome.ts';
 import { creditOf } from './prefetch.ts';
 import { createRateLimits } from './rateLimits.ts';
 import { addTimer, cancelTimers, newRequest, type Request } from './request.ts';
-import { buildRetryMessage } from './retryMessage.ts';
-import { runTask, type Outcome } from './run.ts';
+import { runTask, type Outcome, type RunDeps } from './run.ts';
 import type { Executor, ExecutorDeps } from './seams.ts';
 
 export type { Executor, ExecutorDeps, Observer } from './seams.ts';
@@ -41,7 +28,7 @@ const longestTimerMs = 2_000_000_000;
 
 /** Builds the executor. */
 export function createExecutor(deps: ExecutorDeps): Executor {
-  const { clock, log, observer, backend, registry } = deps;
+  const { clock, log, observer, registry } = deps;
   const requests = new Map<string, Request>();
   let scheduled = 0;
   let unacked = 0;
@@ -69,26 +56,22 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     deps.consumer().wake();
     if (slots.running === 0) for (const resolve of whenIdle) resolve();
   };
-  const isIgnored = (message: TaskMessage): boolean =>
-    message.ignoreResult || registry.find(message.task)?.options.ignoreResult === true;
-  /** Stores a state; what cannot be stored now is tried again by the backend. */
-  const store = (message: TaskMessage, meta: ResultMeta): Promise<void> | undefined =>
-    isIgnored(message) ? undefined : backend.store(meta);
-  /** Stores an end. That of a part of a chord is counted too. */
-  const conclude = (message: TaskMessage, meta: ResultMeta): Promise<void> | undefined => {
-    if (message.embed.chord === undefined) return store(message, meta);
-    return deps.continuation.ended(message, meta, !isIgnored(message)) ?? store(message, meta);
+  const settlement: Settlement = {
+    ack,
+    requeue(request) {
+      if (request.isAcked) return;
+      request.isAcked = true;
+      unacked -= 1;
+      deps.consumer().requeue(request.delivery, 'tail');
+    },
+    replace(request, list, raw) {
+      const { isAcked } = request;
+      if (!isAcked) unacked -= 1;
+      request.isAcked = true;
+      deps.consumer().replace(request.delivery, list, raw, isAcked);
+    },
   };
-  const metaOf = (message: TaskMessage, status: string, result: unknown): ResultMeta => ({
-    ...{ taskId: message.id, status, result, dateDoneMs: clock.now() },
-    ...(message.groupId === undefined ? {} : { groupId: message.groupId }),
-    ...(message.parentId === undefined ? {} : { parentId: message.parentId }),
-  });
-  const failureOf = (message: TaskMessage, state: 'FAILURE' | 'RETRY' | 'REVOKED', error: unknown): ResultMeta =>
-    failureMeta(message.id, state, describeError(error), {
-      ...metaOf(message, state, undefined),
-      ...(state === 'REVOKED' ? {} : { traceback: formatTraceback(error) }),
-    });
+  const { succeed, fail, store, conclude, metaOf, failureOf } = createOutcomes(deps, settlement);
 
   const receive = (delivery: Delivery): void => {
     if (isGivingBack) return giveBackLate(delivery);
@@ -190,19 +173,14 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       void store(message, metaOf(message, 'STARTED', { pid: process.pid, hostname: deps.hostname }));
     }
     observer.started(request);
-    runTask(
-      request,
-      { clock, updateState, start: startChild, threads: deps.threads, timeLimits: deps.timeLimits },
-      (outcome) => finish(request, outcome),
-    );
+    runTask(request, runDeps, (outcome) => finishLater(request, outcome));
   };
 
-  const updateState = (request: Request, state: string, meta: unknown): void => {
-    void store(request.message, metaOf(request.message, state, meta));
+  const runDeps: RunDeps = {
+    ...{ clock, leftBehind: deps.leftBehind, threads: deps.threads, timeLimits: deps.timeLimits },
+    updateState: ({ message }, state, meta) => void store(message, metaOf(message, state, meta)),
+    start: ({ message }, signature, id) => deps.continuation.start(message, signature, id),
   };
-
-  const startChild = (request: Request, signature: Signature, id?: string): string =>
-    deps.continuation.start(request.message, signature, id);
 
   /** The slot is free; the next one begins in a turn of its own, so that a chain of short tasks does not overflow the stack. */
   const leave = (request: Request): void => {
@@ -213,6 +191,19 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     slots.release();
     forget(request);
   };
+
+  /** Outcomes stand one turn later: only then it shows what promises a task left behind. */
+  const ended: (readonly [Request, Outcome])[] = [];
+  const finishLater = (request: Request, outcome: Outcome): void => {
+    if (ended.push([request, outcome]) > 1) return;
+    setImmediate(() => {
+      for (const [each, its] of ended.splice(0)) finish(each, blamed(each, its));
+    });
+  };
+  const blamed = (request: Request, outcome: Outcome): Outcome =>
+    request.leftBehind === undefined || outcome.kind === 'threw'
+      ? outcome
+      : { kind: 'threw', error: request.leftBehind.error };
 
   const finish = (request: Request, outcome: Outcome): void => {
     const done = (state: string, error?: unknown): void => {
@@ -238,83 +229,6 @@ export function createExecutor(deps: ExecutorDeps): Executor {
         done('FAILURE', err);
       },
     );
-  };
-
-  const succeed = (request: Request, value: unknown): string | Promise<string> => {
-    const { message } = request;
-    const following = deps.continuation.succeeded(message, value);
-    const finishWith = (children: ResultMeta['children']): string | Promise<string> => {
-      let stored: Promise<void> | undefined;
-      try {
-        const meta = metaOf(message, 'SUCCESS', value === undefined ? null : value);
-        stored = conclude(message, children === undefined ? meta : { ...meta, children });
-      } catch (error) {
-        return fail(request, error);
-      }
-      if (stored !== undefined) return stored.then(() => (ack(request), 'SUCCESS'));
-      ack(request);
-      return 'SUCCESS';
-    };
-    return following === undefined
-      ? finishWith(undefined)
-      : following.then(finishWith, (error: unknown) => fail(request, error));
-  };
-
-  const fail = (request: Request, thrown: unknown): string | Promise<string> => {
-    const { message, task, delivery } = request;
-    if (thrown instanceof Replaced) return replace(request, thrown);
-    if (thrown instanceof Ignore) return (ack(request), 'IGNORED');
-    if (thrown instanceof Reject) {
-      if (thrown.requeue && !request.isAcked) {
-        request.isAcked = true;
-        unacked -= 1;
-        deps.consumer().requeue(delivery, 'tail');
-      } else ack(request);
-      return 'REJECTED';
-    }
-    if (request.givenUp instanceof TaskRevokedError) return fails(request, 'REVOKED', request.givenUp);
-    const decision = decideRetry(thrown, task.options, message.retries, Math.random());
-    if (decision.kind === 'retry') return retry(request, thrown, decision.delaySeconds);
-    const cause = thrown instanceof Retry ? thrown.cause : undefined;
-    const error =
-      decision.kind === 'exhausted' ? (cause ?? new MaxRetriesExceededError(message.task, message.id)) : thrown;
-    return fails(request, 'FAILURE', error);
-  };
-
-  const replace = (request: Request, { by }: Replaced): string | Promise<string> => {
-    try {
-      const sent = deps.continuation.replaced(request.message, by);
-      if (sent !== undefined) return sent.then(() => (ack(request), 'IGNORED'));
-    } catch (error) {
-      return fails(request, 'FAILURE', error);
-    }
-    ack(request);
-    return 'IGNORED';
-  };
-
-  const fails = (request: Request, state: 'FAILURE' | 'REVOKED', error: unknown): string | Promise<string> => {
-    const { message } = request;
-    const stored = conclude(message, failureOf(message, state, error));
-    const waits = [stored, state === 'FAILURE' ? deps.continuation.failed(message, error) : undefined];
-    const pending = waits.filter((wait) => wait !== undefined);
-    if (pending.length === 0) return (ack(request), state);
-    return Promise.all(pending).then(() => (ack(request), state));
-  };
-
-  /** A new message with the same id, as Celery's retry is; it is sent in the round trip that acknowledges the old one. */
-  const retry = (request: Request, thrown: unknown, delaySeconds: number): string | Promise<string> => {
-    const { message, delivery } = request;
-    const raw = buildRetryMessage(message, delivery.raw, randomUUID(), clock.now() + delaySeconds * 1000);
-    const send = (): string => {
-      const { isAcked } = request;
-      if (!isAcked) unacked -= 1;
-      request.isAcked = true;
-      deps.consumer().replace(delivery, deps.keys.queue(delivery.queue, message.priority), raw, isAcked);
-      return 'RETRY';
-    };
-    const cause = thrown instanceof Retry && thrown.cause !== undefined ? thrown.cause : thrown;
-    const stored = store(message, failureOf(message, 'RETRY', cause));
-    return stored === undefined ? send() : stored.then(send);
   };
 
   return {

@@ -24,6 +24,8 @@ export interface Request {
   givenUp: Error | undefined;
   /** Ends its run now with an error; set while it runs. */
   giveUp: ((error: Error) => void) | undefined;
+  /** A promise that it made, that was rejected, and that nobody waits for. */
+  leftBehind: { readonly promise: object; readonly error: unknown } | undefined;
   /** Timers of this request: its time, its limits. Most have none. */
   timers: Set<Timer> | undefined;
 }
@@ -42,6 +44,7 @@ export function newRequest(delivery: Delivery, message: TaskMessage, task: Task,
     abort: undefined,
     givenUp: undefined,
     giveUp: undefined,
+    leftBehind: undefined,
     timers: undefined,
   };
 }

@@ -4,6 +4,7 @@ import type { TaskContext } from '../task/context.ts';
 import type { Threads } from '../pool/threads.ts';
 import type { Signature } from '../protocol/signature.ts';
 import { Replaced, Retry, SoftTimeLimitExceeded, TimeLimitExceeded } from '../task/errors.ts';
+import type { LeftBehind } from '../pool/leftBehind.ts';
 import { addTimer, cancelTimers, type Request } from './request.ts';
 
 /** How a run ended. */
@@ -20,6 +21,7 @@ export interface TimeLimits {
 export interface RunDeps {
   readonly clock: Clock;
   readonly updateState: (request: Request, state: string, meta: unknown) => void;
+  readonly leftBehind: LeftBehind<Request>;
   /** Starts a child of a task. */
   readonly start: (request: Request, signature: Signature, id?: string) => string;
   /** For tasks with the option `thread`; without it they run in the main thread. */
@@ -74,7 +76,8 @@ export function runTask(request: Request, deps: RunDeps, done: (outcome: Outcome
   }
   try {
     const args = task.options.parseArgs?.(message.args) ?? message.args;
-    const value = task.run(new RunContext(request, deps), ...(args as never[]));
+    const context = new RunContext(request, deps);
+    const value = deps.leftBehind.follow(request, () => task.run(context, ...(args as never[])));
     if (isThenable(value)) {
       value.then(
         (result) => end({ kind: 'returned', value: result }),

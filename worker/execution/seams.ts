@@ -9,6 +9,7 @@ import type { Registry } from '../task/registry.ts';
 import type { ResultBackend } from '../results/backend.ts';
 import type { Consumer } from '../transport/consumer.ts';
 import type { Delivery } from '../transport/exchange.ts';
+import type { LeftBehind } from '../pool/leftBehind.ts';
 import type { AckMode, Prefetch } from './prefetch.ts';
 import type { RateLimits } from './rateLimits.ts';
 import type { Request } from './request.ts';
@@ -64,6 +65,7 @@ export interface ExecutorDeps {
   readonly observer: Observer;
   readonly continuation: Continuation;
   readonly isRevoked: (message: TaskMessage) => boolean;
+  readonly leftBehind: LeftBehind<Request>;
   /** Runs the tasks that ask for a thread. */
   readonly threads?: Threads | undefined;
   readonly hostname: string;

@@ -1,15 +1,35 @@
 /** What runs in a worker thread: it loads the tasks files once and runs one task at a time. */
 import { randomUUID } from 'node:crypto';
 import { isMainThread, workerData } from 'node:worker_threads';
+import { createLogger } from '../../operator/runtime/log.ts';
 import type { PythonException } from '../protocol/failure.ts';
+import type { TaskMessage } from '../protocol/message.ts';
 import type { TaskContext } from '../task/context.ts';
 import { Ignore, Reject, Replaced, Retry, SoftTimeLimitExceeded } from '../task/errors.ts';
 import { createRegistry, type Registry } from '../task/registry.ts';
 import { loadTasks } from '../tasksFile.ts';
+import { createLeftBehind, type Maker } from './leftBehind.ts';
 import type { ThreadData, ThreadOutcome, ThreadTask, ThreadWish } from './threadProtocol.ts';
 
 // Loaded by the pool as a thread only; in the main thread there are no files.
 const loading: Promise<Registry> | undefined = isMainThread ? undefined : load(workerData as ThreadData);
+
+/** The run of a task in this thread. */
+interface Run extends Maker {
+  readonly message: TaskMessage;
+  isOver: boolean;
+}
+const leftBehind = createLeftBehind<Run>();
+if (!isMainThread) {
+  // Without this the thread would end, and with it whatever runs in it then.
+  process.on('unhandledRejection', (err, promise) => {
+    const run = leftBehind.rejected(promise, err);
+    if (run?.isOver === false) return;
+    const { task, id } = run?.message ?? {};
+    createLogger('error').error('a promise of a thread was rejected and nobody waits for it', { task, id, err });
+  });
+  process.on('rejectionHandled', (promise) => leftBehind.handled(promise));
+}
 
 async function load({ files }: ThreadData): Promise<Registry> {
   return createRegistry(await loadTasks(files));
@@ -22,6 +42,7 @@ export default async function runInThread({ message, softTimeLimitSeconds, port 
     softTimeLimitSeconds === undefined
       ? undefined
       : setTimeout(() => abort.abort(new SoftTimeLimitExceeded(softTimeLimitSeconds)), softTimeLimitSeconds * 1000);
+  const run: Run = { message, isOver: false, leftBehind: undefined };
   const ask = (wish: ThreadWish): void => port.postMessage(wish);
   try {
     const task = (await loading)?.find(message.task);
@@ -40,13 +61,18 @@ export default async function runInThread({ message, softTimeLimitSeconds, port 
       replace: (by) => new Replaced(by),
     };
     const args = task.options.parseArgs?.(message.args) ?? message.args;
-    const value: unknown = await task.run(context, ...(args as never[]));
+    const value: unknown = await leftBehind.follow(run, () => task.run(context, ...(args as never[])));
     checkCloneable(message.task, value);
+    // A turn later it shows what was left behind.
+    await new Promise((resolve) => setImmediate(resolve));
+    if (run.leftBehind !== undefined) throw run.leftBehind.error;
     return { kind: 'returned', value };
   } catch (error) {
     return describe(error);
   } finally {
     clearTimeout(timer);
+    run.isOver = true;
+    ask({ kind: 'end' });
     port.close();
   }
 }

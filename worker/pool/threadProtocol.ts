@@ -22,7 +22,9 @@ export interface ThreadTask {
 export type ThreadWish =
   | { readonly kind: 'state'; readonly state: string; readonly meta: unknown }
   /** The result of what is started has this id. */
-  | { readonly kind: 'start'; readonly id: string; readonly signature: Signature };
+  | { readonly kind: 'start'; readonly id: string; readonly signature: Signature }
+  /** Nothing more comes. (That the port is closed does not arrive: a thread without a task sleeps in one call.) */
+  | { readonly kind: 'end' };
 
 /** How it ended. An error does not cross threads whole: its class is told by name. */
 export type ThreadOutcome =

@@ -2,7 +2,6 @@
  * Worker threads, for tasks that use the CPU (one that computes in the main thread holds up every other task, the
  * heartbeats and the probes) and for time limits that end a task whatever it does: its thread is ended with it.
  */
-import { once } from 'node:events';
 import { MessageChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import type { TaskMessage } from '../protocol/message.ts';
@@ -50,21 +49,23 @@ export function createThreads(files: readonly string[], most: number): Threads {
     async run(message, { signal, softTimeLimitSeconds, onState, onStart }) {
       const { port1, port2 } = new MessageChannel();
       let refused: Error | undefined;
-      port1.on('message', (wish: ThreadWish) => {
-        try {
-          if (wish.kind === 'state') onState(wish.state, wish.meta);
-          else onStart(wish.signature, wish.id);
-        } catch (error) {
-          refused ??= error instanceof Error ? error : new Error(String(error));
-        }
+      const saidAll = new Promise<void>((resolve) => {
+        port1.on('message', (wish: ThreadWish) => {
+          try {
+            if (wish.kind === 'state') onState(wish.state, wish.meta);
+            else if (wish.kind === 'start') onStart(wish.signature, wish.id);
+            else resolve();
+          } catch (error) {
+            refused ??= error instanceof Error ? error : new Error(String(error));
+          }
+        });
       });
-      const closed = once(port1, 'close');
       port1.unref();
       try {
         const task: ThreadTask = { message, softTimeLimitSeconds, port: port2 };
         const outcome = await started().run(task, { signal, transferList: [port2] });
         // What the thread asked for before its end may come after it.
-        await closed;
+        await saidAll;
         if (refused !== undefined) throw refused;
         if (outcome.kind === 'returned') return outcome.value;
         throw revive(outcome);

@@ -119,10 +119,32 @@ describe('bad input to the Node worker', function () {
     await works();
   });
 
-  it('a task that leaves a rejected promise behind does not end the worker', async () => {
-    expect(await result(await send('node.careless', []))).to.include({ status: 'SUCCESS' });
+  for (const when of ['at once', 'meanwhile']) {
+    it(`a task that leaves a promise behind that is rejected ${when} has failed with it`, async () => {
+      const [found, beside] = await Promise.all([
+        send('node.careless', [when]).then(result),
+        send('node.slowToLook', []).then(result),
+      ]);
+      expect(found).to.include({ status: 'FAILURE' });
+      expect(found['result']).to.deep.include({ exc_type: 'Error', exc_message: ['nobody looks'] });
+      expect(found['traceback']).to.contain('nobody looks');
+      // It waits for its promise after all, and so did not leave it behind.
+      expect(beside).to.include({ status: 'SUCCESS', result: 'somebody looks' });
+      await works();
+    });
+  }
+
+  it('a promise that is rejected after the end of its task is told, and ends nothing', async () => {
+    const id = await send('node.careless', ['late']);
+    expect(await result(id)).to.include({ status: 'SUCCESS' });
+    await eventually(() => {
+      const line = worker
+        .output()
+        .split('\n')
+        .find((text) => text.includes('that has ended left a promise'));
+      expect(line).to.contain(id).and.contain('node.careless').and.contain('nobody looks');
+    });
     await works();
-    expect(worker.output()).to.contain('nobody looks');
   });
 });
 

@@ -63,6 +63,20 @@ describe('the Node worker, threads and time limits', () => {
     expect((await failureOf('cpu.uncloneable')).message).to.match(/could not be cloned/);
   });
 
+  it('fails with the promise that a task in a thread leaves behind, and the thread goes on', async () => {
+    expect((await failureOf('cpu.careless')).message).to.equal('RangeError: nobody looks');
+    expect(await run('cpu.fib', 10)).to.equal(55);
+  });
+
+  it('starts tasks from a thread, replaces one, and fails with what cannot be sent', async () => {
+    const parent = await client.send('cpu.starts');
+    const child = (await parent.get({ timeoutMs: 30_000 })) as string;
+    expect(await client.result(child).get({ timeoutMs: 30_000 })).to.equal(55);
+    expect(await parent.meta()).to.have.nested.property('children[0][0][0]', child);
+    expect(await run('cpu.replaced')).to.equal(6765);
+    expect((await failureOf('cpu.startsWrong')).message).to.contain('the priority is 99');
+  });
+
   it('lets a task in the main thread end in order at its soft limit', async () => {
     expect(await run('main.patient')).to.equal('ended: SoftTimeLimitExceeded');
   });

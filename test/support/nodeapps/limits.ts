@@ -1,6 +1,6 @@
 /** Tasks with limits, in the main thread and in threads. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { task } from '../../../worker/index.ts';
+import { sig, task } from '../../../worker/index.ts';
 
 /** Uses the CPU: in the main thread it would hold up everything. */
 export const fib = task('cpu.fib', { thread: true }, (_ctx, n: number) => {
@@ -28,6 +28,19 @@ export const broken = task('cpu.broken', { thread: true }, () => {
   throw new RangeError('too far');
 });
 export const uncloneable = task('cpu.uncloneable', { thread: true }, () => () => 1);
+/** Leaves a promise behind that is rejected. */
+export const careless = task('cpu.careless', { thread: true }, () => {
+  void Promise.reject(new RangeError('nobody looks'));
+  return 'done';
+});
+/** Starts another task, and lets a third one give its result. */
+export const starts = task('cpu.starts', { thread: true }, (ctx) => ctx.send(sig('cpu.fib', [10])));
+export const startsWrong = task('cpu.startsWrong', { thread: true }, (ctx) =>
+  ctx.send(sig('cpu.fib', [10], { priority: 99 })),
+);
+export const replaced = task('cpu.replaced', { thread: true }, (ctx) => {
+  throw ctx.replace(sig('cpu.fib', [20]));
+});
 /** In the main thread: ends in order when its soft limit has passed. */
 export const patient = task('main.patient', { softTimeLimitSeconds: 0.2 }, async (ctx) => {
   await sleep(60_000, undefined, { signal: ctx.signal }).catch(() => undefined);

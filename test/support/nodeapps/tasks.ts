@@ -57,8 +57,21 @@ export const pair = task(
   (_ctx, a: number, b: number) => a * b,
 );
 
-/** Leaves a promise behind that nobody waits for. */
-export const careless = task('node.careless', {}, () => {
-  void Promise.reject(new Error('nobody looks'));
+/** Leaves a promise behind that nobody waits for: at once, while it goes on, or only after its own end. */
+export const careless = task('node.careless', {}, async (_ctx, when: string) => {
+  const fails = async (ms: number): Promise<never> => {
+    if (ms > 0) await sleep(ms);
+    throw new Error('nobody looks');
+  };
+  if (when === 'late') void fails(100);
+  else void fails(when === 'at once' ? 0 : 10);
+  if (when === 'meanwhile') await sleep(50);
   return 'done';
+});
+
+/** Waits for a promise only after it was rejected. */
+export const slowToLook = task('node.slowToLook', {}, async () => {
+  const failing = Promise.reject(new Error('somebody looks'));
+  await sleep(30);
+  return failing.catch((err: unknown) => (err as Error).message);
 });
