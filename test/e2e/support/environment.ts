@@ -8,7 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { ensureBinary } from '../../../dev/cluster/binaries.ts';
 import { downCluster, upCluster } from '../../../dev/cluster/cluster.ts';
 import { ensureBaseImage } from '../../../dev/images/baseImages.ts';
-import { baseImageArchive, buildImage, importImage } from '../../../dev/images/images.ts';
+import { baseImageArchive, buildImage, importImage, type BuiltImage } from '../../../dev/images/images.ts';
+import { buildNodeExample } from '../../support/nodeExample.ts';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const clusterName = 'e2e';
@@ -19,7 +20,7 @@ export interface Environment {
   kubectl(args: readonly string[], input?: string): Promise<string>;
   /** Runs helm. */
   helm(args: readonly string[]): Promise<string>;
-  readonly images: { readonly app: string; readonly shop: string; readonly redis: string };
+  readonly images: { readonly app: string; readonly shop: string; readonly node: string; readonly redis: string };
   /** Values of the operator's image for helm, as `--set` arguments. */
   readonly imageValues: readonly string[];
 }
@@ -108,15 +109,33 @@ async function prepareOwn(): Promise<Prepared> {
       tag: 'e2e-app:dev',
     }),
     await buildImage({ dockerfile: `${shop}/Dockerfile`, context: shop, buildArgs: { BASE: python }, tag: 'shop:1' }),
+    await nodeImage(node),
     await baseImageArchive('redis'),
   ]) {
     await importImage(cluster, image);
   }
   return {
     kubeconfig: cluster.kubeconfigPath,
-    images: { app: 'e2e-app:dev', shop: 'shop:1', redis: 'muster.local/redis:dev' },
+    images: { app: 'e2e-app:dev', shop: 'shop:1', node: 'node-worker:1', redis: 'muster.local/redis:dev' },
     imageValues: ['--set', 'image.repository=muster/operator', '--set', 'image.tag=e2e'],
   };
+}
+
+/** The image of examples/node-worker, by the commands of its README. */
+async function nodeImage(base: string): Promise<BuiltImage> {
+  const example = await buildNodeExample();
+  const { dir } = example;
+  try {
+    await execa('sh', ['-c', example.command('npm prune')], { cwd: dir, stdin: 'ignore' });
+    return await buildImage({
+      dockerfile: `${dir}/Dockerfile`,
+      context: dir,
+      buildArgs: { BASE: base },
+      tag: 'node-worker:1',
+    });
+  } finally {
+    await example.remove();
+  }
 }
 
 /** A cluster of the user's: the images must have been pushed to where it can pull them. */
@@ -137,6 +156,7 @@ function usersOwn(kubeconfig: string): Prepared {
     images: {
       app: named('MUSTER_E2E_APP_IMAGE', 'the image built from test/e2e/app/Dockerfile'),
       shop: named('MUSTER_E2E_SHOP_IMAGE', 'the image built from examples/celery-app/Dockerfile'),
+      node: named('MUSTER_E2E_NODE_IMAGE', 'the image built from examples/node-worker/Dockerfile'),
       redis: process.env['MUSTER_E2E_REDIS_IMAGE'] ?? 'redis:7',
     },
     imageValues: [
