@@ -63,7 +63,8 @@ describe('a Redis that answers with errors, or not', function () {
     await begin({ 'visibility-timeout-seconds': 2 });
     await send('node.gated', ['long']);
     await eventually(async () => (await gate.started()).length === 1);
-    const score = async (): Promise<number> => Number((await client.zrange('unacked_index', 0, 0, 'WITHSCORES'))[1]);
+    const score = async (): Promise<number> =>
+      Number((await client.zrange('unacked_index', '0', '0', 'WITHSCORES'))[1]);
     const before = await score();
     await client.script('FLUSH');
     await eventually(async () => expect(await score()).to.be.greaterThan(before + 2), { timeoutMs: 15_000 });

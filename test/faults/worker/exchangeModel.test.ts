@@ -188,7 +188,7 @@ describe('the scripts of the consumer', function () {
 
           const unacked = await client.hkeys(keys.unacked);
           expect(unacked.sort()).to.deep.equal([...model.unacked].sort());
-          expect((await client.zrange(keys.unackedIndex, 0, -1)).sort()).to.deep.equal(unacked);
+          expect((await client.zrange(keys.unackedIndex, '0', '-1')).sort()).to.deep.equal(unacked);
           for (const [name, tags] of model.lists) {
             const raws = await client.lrange(name, 0, -1);
             const found = raws.map(
