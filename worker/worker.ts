@@ -68,6 +68,7 @@ export function startWorker({
     consumerId: randomUUID(),
     visibilityTimeoutSeconds: config.visibilityTimeoutSeconds,
     credit: () => executor.credit(),
+    beforeFlush: () => executor.settle(),
     onDelivery: (delivery) => executor.receive(delivery),
   });
   const separate =

@@ -33,6 +33,11 @@ export function createExecutor(deps: ExecutorDeps): Executor {
   let scheduled = 0;
   let unacked = 0;
   let refusing = 0;
+  const holdsSlots = deps.backend.takesRoundTrip;
+  const ended: (readonly [Request, Outcome])[] = [];
+  /** Tasks that have ended and given up their slots, and are not settled yet. */
+  let settling = 0;
+  const running = (): number => slots.running + settling;
   const whenIdle = new Set<() => void>();
   const slots = createSlots<Request>(deps.concurrency, (request) => start(request));
   const rateLimits = createRateLimits(clock, (request) => slots.add(request));
@@ -54,7 +59,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     request.phase = 'done';
     requests.delete(request.delivery.tag);
     deps.consumer().wake();
-    if (slots.running === 0) for (const resolve of whenIdle) resolve();
+    if (running() === 0) for (const resolve of whenIdle) resolve();
   };
   const settlement: Settlement = {
     ack,
@@ -182,23 +187,31 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     start: ({ message }, signature, id) => deps.continuation.start(message, signature, id),
   };
 
-  /** The slot is free; the next one begins in a turn of its own, so that a chain of short tasks does not overflow the stack. */
-  const leave = (request: Request): void => {
-    if (slots.waiting === 0) release(request);
-    else queueMicrotask(() => release(request));
+  /** The next task begins in a turn of its own, so that a chain of short tasks does not overflow the stack. */
+  const releaseSlot = (): void => {
+    if (slots.waiting === 0) slots.release();
+    else queueMicrotask(() => slots.release());
   };
-  const release = (request: Request): void => {
-    slots.release();
+  const leave = (request: Request): void => {
+    releaseSlot();
     forget(request);
   };
 
-  /** Outcomes stand one turn later: only then it shows what promises a task left behind. */
-  const ended: (readonly [Request, Outcome])[] = [];
+  /**
+   * Outcomes stand when the turn is over: only then it shows what promises a task left behind. Until then the slot is
+   * another task's, so that all that ends in a turn is settled together; but not if a backend that is gone could keep the
+   * outcome: then the slot stays with it, and the worker takes no more.
+   */
   const finishLater = (request: Request, outcome: Outcome): void => {
-    if (ended.push([request, outcome]) > 1) return;
-    setImmediate(() => {
-      for (const [each, its] of ended.splice(0)) finish(each, blamed(each, its));
-    });
+    if (!holdsSlots) {
+      settling += 1;
+      releaseSlot();
+    }
+    ended.push([request, outcome]);
+    deps.consumer().wake();
+  };
+  const settle = (): void => {
+    for (const [request, outcome] of ended.splice(0)) finish(request, blamed(request, outcome));
   };
   const blamed = (request: Request, outcome: Outcome): Outcome =>
     request.leftBehind === undefined || outcome.kind === 'threw'
@@ -209,9 +222,14 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     const done = (state: string, error?: unknown): void => {
       const value = outcome.kind === 'returned' ? outcome.value : undefined;
       observer.ended(request, state, (clock.now() - (request.startedAtMs ?? 0)) / 1000, error, value);
-      leave(request);
+      left();
     };
-    if (request.phase !== 'running') return; // given up meanwhile
+    const left = (): void => {
+      if (holdsSlots) return leave(request);
+      settling -= 1;
+      forget(request);
+    };
+    if (request.phase !== 'running') return left(); // given back meanwhile
     const settled = outcome.kind === 'returned' ? succeed(request, outcome.value) : fail(request, outcome.error);
     if (typeof settled === 'string') {
       done(settled, outcome.kind === 'threw' ? outcome.error : undefined);
@@ -236,7 +254,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     credit: () =>
       creditOf(prefetch, {
         slots: slots.size,
-        running: slots.running,
+        running: running(),
         waiting: slots.waiting + rateLimits.waiting + refusing,
         unacked: unacked - scheduled + refusing,
       }),
@@ -276,7 +294,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     rateLimits,
     idle: (signal) =>
       new Promise((resolve) => {
-        if (slots.running === 0) return resolve();
+        if (running() === 0) return resolve();
         whenIdle.add(resolve);
         signal.addEventListener('abort', () => resolve(), { once: true });
       }),
@@ -290,7 +308,18 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       return lost;
     },
     resize: (size) => slots.resize(size),
-    slots,
+    settle,
+    slots: {
+      get size() {
+        return slots.size;
+      },
+      get running() {
+        return running();
+      },
+      get waiting() {
+        return slots.waiting;
+      },
+    },
   };
 
   function giveBack(request: Request): void {

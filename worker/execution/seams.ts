@@ -51,6 +51,8 @@ export interface Executor {
   /** Gives up what runs: late tasks go back to their queue. Gives those that are lost (acknowledged early). */
   abandon(): Request[];
   resize(slots: number): void;
+  /** Settles what has ended. To be called in a turn of its own, after `consumer.wake` was. */
+  settle(): void;
   readonly slots: { readonly size: number; readonly running: number; readonly waiting: number };
 }
 

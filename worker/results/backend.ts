@@ -14,6 +14,8 @@ export interface ResultBackend {
    * promise that resolves when it is stored. Throws ProtocolError for a result that JSON cannot hold.
    */
   store(meta: ResultMeta): Promise<void> | undefined;
+  /** Whether storing takes a round trip of its own, to a Redis that may be gone while the broker is there. */
+  readonly takesRoundTrip: boolean;
   /** Runs another command of the backend; undefined as for `store`. */
   send(command: Command): Promise<void> | undefined;
   /** Stores REVOKED for a task that waits in some queue, unless a worker has begun or ended it. */
@@ -32,6 +34,7 @@ export function createSharedBackend(
   send: (command: Command) => void,
 ): ResultBackend {
   return {
+    takesRoundTrip: false,
     store(meta) {
       send(storeCommand(keys, meta, keepSeconds));
       return undefined;
@@ -48,6 +51,7 @@ export function createSharedBackend(
 
 /** No results. */
 export const noBackend: ResultBackend = {
+  takesRoundTrip: false,
   store: () => undefined,
   send: () => undefined,
   revoke: () => undefined,

@@ -98,6 +98,7 @@ export function createSeparateBackend(options: SeparateBackendOptions): Separate
   return {
     store: (meta) => add(storeCommand(keys, meta, keepSeconds)),
     send: add,
+    takesRoundTrip: true,
     revoke(meta) {
       void add(['evalsha', scripts.revoke.sha, 1, keys.taskMeta(meta.taskId), keepSeconds, buildResultMeta(meta)]);
     },

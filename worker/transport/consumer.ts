@@ -86,6 +86,7 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     isScheduled = true;
     setImmediate(() => {
       isScheduled = false;
+      options.beforeFlush?.();
       flush();
     });
   };

@@ -53,5 +53,7 @@ export interface ConsumerOptions {
   readonly visibilityTimeoutSeconds: number;
   /** How many more messages the worker may hold now. */
   readonly credit: () => number;
+  /** Called before settlements are gathered, in a turn of its own. */
+  readonly beforeFlush?: () => void;
   readonly onDelivery: (delivery: Delivery) => void;
 }
