@@ -85,8 +85,9 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     if (isScheduled || isClosed) return;
     isScheduled = true;
     setImmediate(() => {
-      isScheduled = false;
+      // What it settles goes out with this flush, and asks for no other.
       options.beforeFlush?.();
+      isScheduled = false;
       flush();
     });
   };
