@@ -177,7 +177,8 @@ for (const version of askedVersions) {
       expect(gates.aborted.get('a')).to.have.property('message', 'terminated');
       const deaf = await client.send('gate.late', ['deaf'], { queue: 'work' });
       await hasStarted('deaf');
-      await ask('terminate', { task_id: [deaf], signal: 'KILL' });
+      // As Flower's button says it.
+      await ask('revoke', { task_id: [deaf], terminate: 1, signal: 'SIGTERM' });
       await eventually(async () => (await stateOf(deaf)) === 'REVOKED');
       await sendGated('next');
       await hasStarted('next');

@@ -55,6 +55,13 @@ export function textsArg(args: Readonly<Record<string, unknown>>, name: string):
   );
 }
 
+/** Whether an argument is true to Python: some clients send 1 for true. Missing is false. */
+export function isTrueArg(args: Readonly<Record<string, unknown>>, name: string): boolean {
+  const value = args[name] ?? false;
+  if (Array.isArray(value)) return value.length > 0;
+  return typeof value === 'object' ? Object.keys(value).length > 0 : Boolean(value);
+}
+
 /** A whole number from 1. Throws CommandError for anything else. */
 export function countArg(args: Readonly<Record<string, unknown>>, name: string, fallback: number): number {
   const value = args[name] ?? fallback;

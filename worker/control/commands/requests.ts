@@ -1,7 +1,7 @@
 /** Commands that show what tasks are in the worker, in Celery's form. Source: celery/worker/{control,request}.py. */
 import type { Request, RequestPhase } from '../../execution/request.ts';
 import { formatIsoTime } from '../../protocol/isoTime.ts';
-import { textsArg, type Commands } from './command.ts';
+import { isTrueArg, textsArg, type Commands } from './command.ts';
 import type { ControlContext } from './context.ts';
 
 /** The timer priority that Celery shows for a task with an ETA. */
@@ -37,7 +37,7 @@ export function requestCommands(context: ControlContext): Commands {
     };
   };
   const active = (args: Readonly<Record<string, unknown>>): unknown =>
-    requests('running').map((request) => info(request, args['safe'] === true));
+    requests('running').map((request) => info(request, isTrueArg(args, 'safe')));
   const reserved = (): unknown => requests('waiting').map((request) => info(request));
   const scheduled = (): unknown =>
     requests('scheduled').map((request) => ({

@@ -6,7 +6,7 @@ import { failureMeta } from '../../protocol/result.ts';
 import { TaskRevokedError } from '../../task/errors.ts';
 import { parseRate } from '../../task/rate.ts';
 import { carries } from '../revoked.ts';
-import { CommandError, nok, ok, textArg, textsArg, type Commands } from './command.ts';
+import { CommandError, isTrueArg, nok, ok, textArg, textsArg, type Commands } from './command.ts';
 import type { ControlContext } from './context.ts';
 
 type Arguments = Readonly<Record<string, unknown>>;
@@ -17,7 +17,7 @@ export function taskCommands(context: ControlContext): Commands {
 
   const revoke = (args: Arguments): unknown => {
     const ids = new Set(textsArg(args, 'task_id'));
-    const isTerminating = args['terminate'] === true;
+    const isTerminating = isTrueArg(args, 'terminate');
     context.revoked.add(ids, clock.now());
     const here = new Set(
       [...context.executor().requests()].map(({ message }) => message.id).filter((id) => ids.has(id)),
@@ -45,7 +45,7 @@ export function taskCommands(context: ControlContext): Commands {
       const stamps = readStamps(args['headers']);
       context.revoked.addStamps(stamps);
       const shown = reprValue(stamps);
-      if (args['terminate'] !== true) {
+      if (!isTrueArg(args, 'terminate')) {
         context.executor().revoke((message) => context.revoked.has(message), false);
         return ok(`headers ${shown} flagged as revoked, but not terminated`);
       }
