@@ -55,21 +55,34 @@ export const pyappsDir = join(here, 'pyapps');
 
 /** Installs a version into a virtual environment in the cache, unless it is there. About 15 s with a package mirror near by. */
 export async function ensureCelery(version: CeleryVersion, say: Say = sayOnStderr): Promise<Celery> {
+  return { version, bin: await ensureVenv('celery', version, `Celery ${version}`, requirements[version], say) };
+}
+
+/**
+ * Installs Python packages into a virtual environment in the cache, `folder/name-…`, unless it is there; resolves to the
+ * folder with `python`. @param what how a person calls it
+ */
+export async function ensureVenv(
+  folder: string,
+  name: string,
+  what: string,
+  wanted: readonly string[],
+  say: Say = sayOnStderr,
+): Promise<string> {
   const python = await commandPath('python3');
   const hint = 'real Celery workers are needed for tests: `apt-get install python3 python3-venv`';
   if (python === undefined) throw new MissingError(`Python 3.8 or newer is missing, and ${hint}.`);
   const { stdout: identity } = await execa(python, ['-c', 'import sys; print(sys.version, sys.executable)']);
-  const wanted = requirements[version];
   const hash = createHash('sha256')
     .update([identity, ...wanted].join('\n'))
     .digest('hex')
     .slice(0, 8);
-  const dir = join(cacheDir(), 'celery', `${version}-${hash}`);
+  const dir = join(cacheDir(), folder, `${name}-${hash}`);
   const venv = join(dir, 'venv');
   // A virtual environment knows its own path and cannot be renamed into place; this file says that it is complete.
   const complete = join(dir, 'complete');
   await makeOnce(complete, async () => {
-    say(`installing Celery ${version} for tests (once, about 15 s)`);
+    say(`installing ${what} for tests (once, about 15 s)`);
     await rm(venv, { recursive: true, force: true });
     const made = await execa(python, ['-m', 'venv', venv], { reject: false });
     if (made.failed)
@@ -82,7 +95,7 @@ export async function ensureCelery(version: CeleryVersion, say: Say = sayOnStder
     await writeFile(`${complete}.new`, `${wanted.join('\n')}\n`);
     await rename(`${complete}.new`, complete);
   });
-  return { version, bin: join(venv, 'bin') };
+  return join(venv, 'bin');
 }
 
 /** The folder through which gated tasks (pyapps/gate.py) and a test talk. */
