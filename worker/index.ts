@@ -18,5 +18,6 @@ export {
   starmap,
   type SignatureOptions,
 } from './canvas/builders.ts';
+export { CeleryDate, CeleryDateTime, CeleryTime, Decimal, Uuid } from './protocol/values.ts';
 export type { Signature } from './protocol/signature.ts';
 export { RemoteTaskError } from './protocol/failure.ts';

@@ -60,7 +60,10 @@ export function startWorker({
   version = 'unknown',
   registry: metrics,
 }: WorkerOptions): Worker {
-  const registry = createRegistry([...builtinTasks((name) => registry.find(name), randomUUID), ...tasks]);
+  const registry = createRegistry(
+    tasks,
+    builtinTasks((name) => registry.find(name), randomUUID),
+  );
   const results = resultKeys(config.resultKeyPrefix);
   const keys = brokerKeys({ keyPrefix: config.keyPrefix, prioritySteps: config.prioritySteps });
   const consumer: Consumer = createConsumer({

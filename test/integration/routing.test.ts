@@ -130,7 +130,7 @@ describe('the routing table', function () {
     expect(await tableOf('a')).to.equal('{\n  "reports.*": {"queue": "older"}\n}\n');
     await stall.delete('b');
     await eventually(async () => expect(await tableOf('a')).to.equal('{\n  "reports.*": {"queue": "later"}\n}\n'));
-    expect(await stall.condition('a', 'Routed')).to.match(/^True/);
+    await eventually(async () => expect(await stall.condition('a', 'Routed')).to.match(/^True/));
   });
 
   it('leads each task of a plain producer to the pool that claims it, and the pools grow', async () => {

@@ -3,7 +3,7 @@ import type { Clock } from '../../operator/runtime/clock.ts';
 import type { TaskContext } from '../task/context.ts';
 import type { Threads } from '../pool/threads.ts';
 import type { Signature } from '../protocol/signature.ts';
-import { Replaced, Retry, SoftTimeLimitExceeded, TimeLimitExceeded } from '../task/errors.ts';
+import { reasonOfAbort, Replaced, Retry, SoftTimeLimitExceeded, TimeLimitExceeded } from '../task/errors.ts';
 import type { LeftBehind } from '../pool/leftBehind.ts';
 import { addTimer, cancelTimers, type Request } from './request.ts';
 
@@ -68,7 +68,7 @@ export function runTask(request: Request, deps: RunDeps, done: (outcome: Outcome
     const { signal } = abortOf(request);
     const onState = (state: string, meta: unknown): void => deps.updateState(request, state, meta);
     const onStart = (signature: Signature, id: string): void => void deps.start(request, signature, id);
-    threads.run(message, { signal, softTimeLimitSeconds: softSeconds, onState, onStart }).then(
+    threads.run(request.delivery.raw, { signal, softTimeLimitSeconds: softSeconds, onState, onStart }).then(
       (value) => end({ kind: 'returned', value }),
       (error: unknown) => end({ kind: 'threw', error }),
     );
@@ -81,11 +81,11 @@ export function runTask(request: Request, deps: RunDeps, done: (outcome: Outcome
     if (isThenable(value)) {
       value.then(
         (result) => end({ kind: 'returned', value: result }),
-        (error: unknown) => end({ kind: 'threw', error }),
+        (error: unknown) => end({ kind: 'threw', error: reasonOfAbort(error, request.abort?.signal) }),
       );
     } else end({ kind: 'returned', value });
   } catch (error) {
-    end({ kind: 'threw', error });
+    end({ kind: 'threw', error: reasonOfAbort(error, request.abort?.signal) });
   }
 }
 

@@ -3,9 +3,10 @@ import { randomUUID } from 'node:crypto';
 import { isMainThread, workerData } from 'node:worker_threads';
 import { createLogger } from '../../operator/runtime/log.ts';
 import type { PythonException } from '../protocol/failure.ts';
-import type { TaskMessage } from '../protocol/message.ts';
+import { encodeJson } from '../protocol/kombuJson.ts';
+import { parseMessage, type TaskMessage } from '../protocol/message.ts';
 import type { TaskContext } from '../task/context.ts';
-import { Ignore, Reject, Replaced, Retry, SoftTimeLimitExceeded } from '../task/errors.ts';
+import { Ignore, reasonOfAbort, Reject, Replaced, Retry, SoftTimeLimitExceeded } from '../task/errors.ts';
 import { createRegistry, type Registry } from '../task/registry.ts';
 import { loadTasks } from '../tasksFile.ts';
 import { createLeftBehind, type Maker } from './leftBehind.ts';
@@ -36,7 +37,10 @@ async function load({ files }: ThreadData): Promise<Registry> {
 }
 
 /** Runs one task; whatever happens is an outcome. */
-export default async function runInThread({ message, softTimeLimitSeconds, port }: ThreadTask): Promise<ThreadOutcome> {
+export default async function runInThread({ raw, softTimeLimitSeconds, port }: ThreadTask): Promise<ThreadOutcome> {
+  const parsed = parseMessage(raw);
+  if (parsed.kind !== 'ok') throw new TypeError(parsed.why); // the main thread has read it already
+  const { message } = parsed;
   const abort = new AbortController();
   const timer =
     softTimeLimitSeconds === undefined
@@ -52,37 +56,27 @@ export default async function runInThread({ message, softTimeLimitSeconds, port 
       signal: abort.signal,
       retry: ({ delaySeconds, cause } = {}) =>
         new Retry(cause instanceof Error ? cause.message : undefined, { delaySeconds, cause }),
-      updateState: (state, meta) => ask({ kind: 'state', state, meta }),
+      updateState: (state, meta) => ask({ kind: 'state', state, meta: encodeJson(meta ?? null, 'the state') }),
       send: (signature) => {
         const id = randomUUID();
-        ask({ kind: 'start', id, signature });
+        ask({ kind: 'start', id, signature: encodeJson(signature, 'the signature') });
         return id;
       },
       replace: (by) => new Replaced(by),
     };
     const args = task.options.parseArgs?.(message.args) ?? message.args;
     const value: unknown = await leftBehind.follow(run, () => task.run(context, ...(args as never[])));
-    checkCloneable(message.task, value);
     // A turn later it shows what was left behind.
     await new Promise((resolve) => setImmediate(resolve));
     if (run.leftBehind !== undefined) throw run.leftBehind.error;
-    return { kind: 'returned', value };
+    return { kind: 'returned', value: encodeJson(value ?? null, 'the result') };
   } catch (error) {
-    return describe(error);
+    return describe(reasonOfAbort(error, abort.signal));
   } finally {
     clearTimeout(timer);
     run.isOver = true;
     ask({ kind: 'end' });
     port.close();
-  }
-}
-
-/** The failure of a value that cannot leave the thread would itself arrive without its message. */
-function checkCloneable(task: string, value: unknown): void {
-  try {
-    structuredClone(value);
-  } catch (error) {
-    throw new TypeError(`the result of ${task} cannot leave its thread: ${(error as Error).message}`);
   }
 }
 
@@ -95,7 +89,7 @@ function describe(error: unknown): ThreadOutcome {
         : error instanceof Ignore
           ? ({ kind: 'ignore' } as const)
           : error instanceof Replaced
-            ? ({ kind: 'replace', by: error.by } as const)
+            ? ({ kind: 'replace', by: encodeJson(error.by, 'the signature') } as const)
             : undefined;
   const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
   const { python } = (typeof error === 'object' && error !== null ? error : {}) as { python?: PythonException };

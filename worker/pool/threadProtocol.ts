@@ -1,8 +1,10 @@
-/** What the main thread and a worker thread say to each other. Everything can be cloned by `structuredClone`. */
+/**
+ * What the main thread and a worker thread say to each other. Values travel as the JSON of messages: copied by
+ * `structuredClone`, a date or a decimal of Python would arrive as a plain object.
+ */
 import type { MessagePort } from 'node:worker_threads';
+import { decodeJson } from '../protocol/kombuJson.ts';
 import type { PythonException } from '../protocol/failure.ts';
-import type { TaskMessage } from '../protocol/message.ts';
-import type { Signature } from '../protocol/signature.ts';
 
 /** What a thread is started with. */
 export interface ThreadData {
@@ -12,7 +14,8 @@ export interface ThreadData {
 
 /** A task for a thread. */
 export interface ThreadTask {
-  readonly message: TaskMessage;
+  /** The message as it came. */
+  readonly raw: string;
   readonly softTimeLimitSeconds: number | undefined;
   /** Where `ctx.updateState` and `ctx.send` are told to the main thread. */
   readonly port: MessagePort;
@@ -20,15 +23,15 @@ export interface ThreadTask {
 
 /** What a task in a thread asks of the main thread while it runs. */
 export type ThreadWish =
-  | { readonly kind: 'state'; readonly state: string; readonly meta: unknown }
+  | { readonly kind: 'state'; readonly state: string; readonly meta: string }
   /** The result of what is started has this id. */
-  | { readonly kind: 'start'; readonly id: string; readonly signature: Signature }
+  | { readonly kind: 'start'; readonly id: string; readonly signature: string }
   /** Nothing more comes. (That the port is closed does not arrive: a thread without a task sleeps in one call.) */
   | { readonly kind: 'end' };
 
 /** How it ended. An error does not cross threads whole: its class is told by name. */
 export type ThreadOutcome =
-  | { readonly kind: 'returned'; readonly value: unknown }
+  | { readonly kind: 'returned'; readonly value: string }
   | {
       readonly kind: 'threw';
       readonly name: string;
@@ -40,6 +43,13 @@ export type ThreadOutcome =
         | { readonly kind: 'retry'; readonly delaySeconds: number | undefined }
         | { readonly kind: 'reject'; readonly requeue: boolean }
         | { readonly kind: 'ignore' }
-        | { readonly kind: 'replace'; readonly by: Signature }
+        | { readonly kind: 'replace'; readonly by: string }
         | undefined;
     };
+
+/** A value that the other thread wrote. */
+export function readValue(text: string): unknown {
+  const decoded = decodeJson(text);
+  if (decoded.kind === 'malformed') throw new TypeError(decoded.why);
+  return decoded.value;
+}

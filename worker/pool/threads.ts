@@ -4,19 +4,18 @@
  */
 import { MessageChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
-import type { TaskMessage } from '../protocol/message.ts';
 import type { Signature } from '../protocol/signature.ts';
 import { Ignore, Reject, Replaced, Retry } from '../task/errors.ts';
-import type { ThreadOutcome, ThreadTask, ThreadWish } from './threadProtocol.ts';
+import { readValue, type ThreadOutcome, type ThreadTask, type ThreadWish } from './threadProtocol.ts';
 
 /** Threads that run tasks. */
 export interface Threads {
   /**
-   * Runs a task in a thread. Rejects with what the task threw, or with the reason of `signal` when that aborts; the thread
+   * Runs the task of a message in a thread. Rejects with what the task threw, or with the reason of `signal` when that aborts; the thread
    * is ended then.
    */
   run(
-    message: TaskMessage,
+    raw: string,
     options: {
       readonly signal: AbortSignal;
       readonly softTimeLimitSeconds: number | undefined;
@@ -46,14 +45,14 @@ export function createThreads(files: readonly string[], most: number): Threads {
   };
 
   return {
-    async run(message, { signal, softTimeLimitSeconds, onState, onStart }) {
+    async run(raw, { signal, softTimeLimitSeconds, onState, onStart }) {
       const { port1, port2 } = new MessageChannel();
       let refused: Error | undefined;
       const saidAll = new Promise<void>((resolve) => {
         port1.on('message', (wish: ThreadWish) => {
           try {
-            if (wish.kind === 'state') onState(wish.state, wish.meta);
-            else if (wish.kind === 'start') onStart(wish.signature, wish.id);
+            if (wish.kind === 'state') onState(wish.state, readValue(wish.meta));
+            else if (wish.kind === 'start') onStart(readValue(wish.signature) as Signature, wish.id);
             else resolve();
           } catch (error) {
             refused ??= error instanceof Error ? error : new Error(String(error));
@@ -62,12 +61,12 @@ export function createThreads(files: readonly string[], most: number): Threads {
       });
       port1.unref();
       try {
-        const task: ThreadTask = { message, softTimeLimitSeconds, port: port2 };
+        const task: ThreadTask = { raw, softTimeLimitSeconds, port: port2 };
         const outcome = await started().run(task, { signal, transferList: [port2] });
         // What the thread asked for before its end may come after it.
         await saidAll;
         if (refused !== undefined) throw refused;
-        if (outcome.kind === 'returned') return outcome.value;
+        if (outcome.kind === 'returned') return readValue(outcome.value);
         throw revive(outcome);
       } catch (error) {
         throw signal.aborted ? signal.reason : error;
@@ -84,7 +83,7 @@ function revive(outcome: Extract<ThreadOutcome, { kind: 'threw' }>): Error {
   if (wish?.kind === 'retry') return new Retry(message, { delaySeconds: wish.delaySeconds });
   if (wish?.kind === 'reject') return new Reject(message, { requeue: wish.requeue });
   if (wish?.kind === 'ignore') return new Ignore(message);
-  if (wish?.kind === 'replace') return new Replaced(wish.by);
+  if (wish?.kind === 'replace') return new Replaced(readValue(wish.by) as Signature);
   const error = new Error(message);
   error.name = name;
   if (stack !== undefined) error.stack = stack;

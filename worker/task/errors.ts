@@ -142,3 +142,12 @@ export class MaxRetriesExceededError extends Error {
     this.python = { excType: 'MaxRetriesExceededError', excModule: 'celery.exceptions', excArgs: [this.message] };
   }
 }
+
+/**
+ * What a task really failed with: Node's own functions throw an AbortError when `ctx.signal` aborts, whatever the reason was.
+ * Clients are to see the reason: that the soft time limit has passed.
+ */
+export function reasonOfAbort(error: unknown, signal: AbortSignal | undefined): unknown {
+  const isAbort = error instanceof Error && error.name === 'AbortError';
+  return isAbort && signal?.aborted === true && signal.reason instanceof SoftTimeLimitExceeded ? signal.reason : error;
+}

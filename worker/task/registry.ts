@@ -4,12 +4,15 @@ import { isTask, type Task } from './define.ts';
 /** Finds tasks. */
 export interface Registry {
   find(name: string): Task | undefined;
-  /** Sorted. */
+  /** Of the user's tasks, sorted. */
   readonly names: readonly string[];
 }
 
-/** Builds a registry. Throws when two tasks have the same name. */
-export function createRegistry(tasks: Iterable<Task>): Registry {
+/**
+ * Builds a registry. Throws when two tasks have the same name.
+ * @param builtins found by name if no task of the user has it
+ */
+export function createRegistry(tasks: Iterable<Task>, builtins: Iterable<Task> = []): Registry {
   const byName = new Map<string, Task>();
   for (const task of tasks) {
     const known = byName.get(task.name);
@@ -17,7 +20,9 @@ export function createRegistry(tasks: Iterable<Task>): Registry {
       throw new Error(`two tasks are called ${task.name}; give one another name`);
     byName.set(task.name, task);
   }
-  return { find: (name) => byName.get(name), names: [...byName.keys()].sort() };
+  const ownNames = [...byName.keys()].sort();
+  for (const task of builtins) if (!byName.has(task.name)) byName.set(task.name, task);
+  return { find: (name) => byName.get(name), names: ownNames };
 }
 
 /** The tasks among the exports of a module. */

@@ -343,6 +343,9 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     state: () => link.state(),
     flushed: (signal) =>
       new Promise((resolve) => {
+        const left = [acks, moves, heads, outbox, returned].reduce((sum, { length }) => sum + length, 0);
+        // Without a connection nothing is flushed: who has nothing to say does not wait for one.
+        if (left + underWay.size + postponed === 0) return resolve();
         idle.add(resolve);
         signal.addEventListener('abort', () => resolve(), { once: true });
         schedule();

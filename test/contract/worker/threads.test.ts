@@ -1,6 +1,6 @@
 /** Time limits and worker threads, as a client sees them. One slot, so that a task that keeps its slot is noticed. */
 import { expect } from 'chai';
-import { createClient, RemoteTaskError, type Client } from '../../../worker/index.ts';
+import { createClient, Decimal, RemoteTaskError, Uuid, type Client } from '../../../worker/index.ts';
 import { eventually } from '../../support/eventually.ts';
 import { nodeApp, startNodeWorker, type NodeWorker } from '../../support/nodeWorker.ts';
 import { startRedis, type RedisServer } from '../../support/redisServer.ts';
@@ -41,11 +41,10 @@ describe('the Node worker, threads and time limits', () => {
     expect(await run('cpu.fib', 10)).to.equal(55);
   });
 
-  it('tells a task in a thread that its soft limit has passed', async () => {
-    expect(await failureOf('cpu.soft')).to.include({
-      excType: 'SoftTimeLimitExceeded',
-      excModule: 'billiard.exceptions',
-    });
+  it('fails with the soft limit where functions of Node throw an AbortError, in a thread and in the main one', async () => {
+    const limit = { excType: 'SoftTimeLimitExceeded', excModule: 'billiard.exceptions' };
+    expect(await failureOf('cpu.soft')).to.include(limit);
+    expect(await failureOf('main.soft')).to.include(limit);
   });
 
   it('retries from a thread', async () => {
@@ -60,7 +59,7 @@ describe('the Node worker, threads and time limits', () => {
 
   it('fails as in the main thread: an error, and a result that is no data', async () => {
     expect(await failureOf('cpu.broken')).to.include({ excType: 'RangeError', message: 'RangeError: too far' });
-    expect((await failureOf('cpu.uncloneable')).message).to.match(/could not be cloned/);
+    expect((await failureOf('cpu.unsayable')).message).to.match(/the result.*rows.*function/);
   });
 
   it('fails with the promise that a task in a thread leaves behind, and the thread goes on', async () => {
@@ -75,6 +74,16 @@ describe('the Node worker, threads and time limits', () => {
     expect(await parent.meta()).to.have.nested.property('children[0][0][0]', child);
     expect(await run('cpu.replaced')).to.equal(6765);
     expect((await failureOf('cpu.startsWrong')).message).to.contain('the priority is 99');
+  });
+
+  it('gives the values of Python that JavaScript does not have to a thread, and back', async () => {
+    const values = [
+      new Decimal('1.50'),
+      new Uuid('6b1e7d4e-0f5b-4d55-9a3c-2d4a8f6f0b11'),
+      Buffer.from('bytes'),
+      2n ** 70n,
+    ];
+    expect(await run('cpu.echo', ...values)).to.deep.equal(values);
   });
 
   it('lets a task in the main thread end in order at its soft limit', async () => {

@@ -11,10 +11,12 @@ export const fib = task('cpu.fib', { thread: true }, (_ctx, n: number) => {
 export const spin = task('cpu.spin', { thread: true, timeLimitSeconds: 0.5 }, () => {
   for (;;);
 });
-export const soft = task('cpu.soft', { thread: true, softTimeLimitSeconds: 0.2 }, async (ctx) => {
-  await sleep(60_000, undefined, { signal: ctx.signal }).catch(() => undefined);
-  throw ctx.signal.reason;
-});
+export const soft = task('cpu.soft', { thread: true, softTimeLimitSeconds: 0.2 }, (ctx) =>
+  sleep(60_000, undefined, { signal: ctx.signal }),
+);
+export const softInMain = task('main.soft', { softTimeLimitSeconds: 0.2 }, (ctx) =>
+  sleep(60_000, undefined, { signal: ctx.signal }),
+);
 export const again = task('cpu.again', { thread: true, maxRetries: 1 }, (ctx) => {
   if (ctx.retries === 0) throw ctx.retry({ delaySeconds: 0.1 });
   return ctx.retries;
@@ -27,7 +29,8 @@ export const states = task('cpu.states', { thread: true }, async (ctx) => {
 export const broken = task('cpu.broken', { thread: true }, () => {
   throw new RangeError('too far');
 });
-export const uncloneable = task('cpu.uncloneable', { thread: true }, () => () => 1);
+export const unsayable = task('cpu.unsayable', { thread: true }, () => ({ rows: [1, () => 1] }));
+export const echo = task('cpu.echo', { thread: true }, (_ctx, ...values: unknown[]) => values);
 /** Leaves a promise behind that is rejected. */
 export const careless = task('cpu.careless', { thread: true }, () => {
   void Promise.reject(new RangeError('nobody looks'));
