@@ -40,6 +40,17 @@ export const celeryVersions: readonly CeleryVersion[] = ['5.6.3', '5.7.0'];
 /** All of them: the wire formats are compared with each. */
 export const allCeleryVersions = Object.keys(requirements) as readonly CeleryVersion[];
 
+/**
+ * The versions that tests of the Node worker run with: `CELERY_VERSIONS=all` (as `npm run test:celery` sets it), or some,
+ * as `CELERY_VERSIONS=5.7.0,5.3.6`. Default: {@link celeryVersions}.
+ */
+export const askedVersions: readonly CeleryVersion[] = ((asked: string) =>
+  asked === ''
+    ? celeryVersions
+    : allCeleryVersions.filter((version) => asked === 'all' || asked.split(',').includes(version)))(
+  process.env['CELERY_VERSIONS'] ?? '',
+);
+
 /** An installed version. */
 export interface Celery {
   readonly version: CeleryVersion;

@@ -6,15 +6,9 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { execa } from 'execa';
-import { allCeleryVersions, celeryVersions, type Celery, type CeleryVersion } from './celery.ts';
+import type { Celery } from './celery.ts';
 
-const asked = process.env['CELERY_VERSIONS'] ?? '';
-
-/** The versions to test with: those of every change, or what CELERY_VERSIONS asks for: `all`, or `5.3.6,5.7.0`. */
-export const askedVersions: readonly CeleryVersion[] =
-  asked === ''
-    ? celeryVersions
-    : allCeleryVersions.filter((version) => asked === 'all' || asked.split(',').includes(version));
+export { askedVersions } from './celery.ts';
 
 /** Whom a broadcast is for, and how its answers are waited for. */
 export interface BroadcastOptions {

@@ -19,8 +19,7 @@ import {
 } from '../../../worker/index.ts';
 import { makePool } from '../../support/builders.ts';
 import {
-  allCeleryVersions,
-  celeryVersions,
+  askedVersions,
   ensureCelery,
   makeGate,
   startWorker,
@@ -65,11 +64,9 @@ const canvases: Readonly<Record<string, () => readonly [Signature, unknown]>> = 
   chunks: () => [chunks('canvas.plain', pairs, 2), [[3, 7], [11]]],
 };
 
-const versions = process.env['CELERY_VERSIONS'] === 'all' ? allCeleryVersions : celeryVersions;
-
-for (const version of versions) {
+for (const version of askedVersions) {
   // Without Python workers there is nothing of a version in it.
-  for (const kind of version === versions.at(-1)
+  for (const kind of version === askedVersions.at(-1)
     ? (['python', 'both', 'node'] as const)
     : (['python', 'both'] as const)) {
     describe(`canvases of the Node client, run by ${kind === 'both' ? 'both kinds' : kind}${kind === 'node' ? '' : `, Celery ${version}`}`, function () {

@@ -6,7 +6,7 @@ import { createClient, type Client, type ClientOptions } from '../../../worker/c
 import { RemoteTaskError } from '../../../worker/protocol/failure.ts';
 import { makePool } from '../../support/builders.ts';
 import {
-  celeryVersions,
+  askedVersions,
   ensureCelery,
   makeGate,
   startWorker,
@@ -17,7 +17,7 @@ import { eventually } from '../../support/eventually.ts';
 import { startRedisProxy } from '../../support/redisProxy.ts';
 import { startRedis, type RedisServer } from '../../support/redisServer.ts';
 
-for (const version of celeryVersions) {
+for (const version of askedVersions) {
   describe(`the Node client with workers of Celery ${version}`, function () {
     this.timeout(60_000);
     let redis: RedisServer;

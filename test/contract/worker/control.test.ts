@@ -2,8 +2,8 @@
 import { expect } from 'chai';
 import { task } from '../../../worker/task/define.ts';
 import type { Worker } from '../../../worker/worker.ts';
-import { ensureCelery } from '../../support/celery.ts';
-import { askedVersions, startCeleryClient, type CeleryClient } from '../../support/celeryClient.ts';
+import { askedVersions, ensureCelery } from '../../support/celery.ts';
+import { startCeleryClient, type CeleryClient } from '../../support/celeryClient.ts';
 import { eventually } from '../../support/eventually.ts';
 import { makeGates, startNodeWorker, type Gates } from '../../support/inProcessWorker.ts';
 import { startRedis, type RedisServer } from '../../support/redisServer.ts';

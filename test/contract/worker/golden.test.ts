@@ -2,7 +2,7 @@
 // it read what Muster writes as it reads its own? UPDATE_GOLDEN=1 records anew;
 // CELERY_VERSIONS=all takes every version, CELERY_VERSIONS=5.7.0,5.3.6 some; about 20 s each.
 import { expect } from 'chai';
-import { allCeleryVersions, celeryVersions, ensureCelery } from '../../support/celery.ts';
+import { askedVersions, ensureCelery } from '../../support/celery.ts';
 import {
   findDrift,
   hasGolden,
@@ -14,13 +14,7 @@ import {
 } from '../../support/golden.ts';
 import { rebuild, resultCases, typedValues } from './goldenCases.ts';
 
-const asked = process.env['CELERY_VERSIONS'] ?? '';
-const versions =
-  asked === ''
-    ? celeryVersions
-    : allCeleryVersions.filter((version) => asked === 'all' || asked.split(',').includes(version));
-
-for (const version of versions) {
+for (const version of askedVersions) {
   describe(`the wire formats of Celery ${version}`, function () {
     this.timeout(180_000);
 
