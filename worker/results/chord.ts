@@ -64,8 +64,9 @@ export interface ChordsOptions {
   readonly newId: () => string;
 }
 
-/** How long (s) nobody else may send a body. */
-const claimSeconds = 30;
+/** How long (s) nobody else may send a body, and how often (ms) a part that runs again asks whether it may. */
+const claimSeconds = 10;
+const claimedMs = 500;
 const backoffMs = { first: 100, most: 5_000 };
 
 /** Builds it; nothing is opened yet. */
@@ -113,13 +114,17 @@ export function createChords(options: ChordsOptions): Chords {
         ...[keys.chordParts(groupId), keys.chordExtra(groupId), keys.chordSize(groupId)],
         ...[keys.chordReturned(groupId), keys.group(groupId), keys.chordClaim(groupId)],
       ];
-      const replies = await send(connection, [
-        ...before,
-        [
-          ...(['evalsha', scripts.chordPart.sha, names.length, ...names] as const),
-          ...[taskId, encoded, groupIndex ?? '+inf', keepSeconds, token, claimSeconds],
-        ],
-      ]);
+      const count: Command = [
+        ...(['evalsha', scripts.chordPart.sha, names.length, ...names] as const),
+        ...[taskId, encoded, groupIndex ?? '+inf', keepSeconds, token, claimSeconds],
+      ];
+      let replies = await send(connection, [...before, count]);
+      // Only for a part that runs again. To be done with it now would lose the body if whoever has the claim is dead.
+      while (isClaimed(value(replies.at(-1)))) {
+        await clock.sleep(claimedMs);
+        if (isClosed) throw new Error(`the chord ${groupId} is another worker's, and did not end before this one did`);
+        replies = await send(connection, [count]);
+      }
       const [isLast, savedGroup = '', ...values] = value(replies.at(-1)) as (string | number)[];
       if (isLast !== 1) return undefined;
       return {
@@ -158,4 +163,8 @@ export function createChords(options: ChordsOptions): Chords {
       broker?.close();
     },
   };
+}
+
+function isClaimed(reply: unknown): boolean {
+  return Array.isArray(reply) && reply[0] === 2;
 }

@@ -25,6 +25,12 @@ export const add = task('canvas.add', {}, (ctx, ...args: number[]) => {
 
 export const plain = task('canvas.plain', {}, (_ctx, ...args: number[]) => sum(args));
 
+/** Takes a while, and gives its number. */
+export const slow = task('canvas.slow', {}, async (_ctx, number: number, ms: number) => {
+  await new Promise((resolve) => setTimeout(resolve, ms));
+  return number;
+});
+
 export const total = task('canvas.total', {}, (ctx, parts: unknown[], given?: number) => {
   const { more = given ?? 0 } = ctx.kwargs;
   note(ctx, call('total', [parts, more]));
