@@ -17,6 +17,8 @@ export interface Row {
   readonly cpuMicrosPerTask: number;
   /** Memory at the end, of the process and those that it started. */
   readonly rssMb: number;
+  /** The same when it had warmed up. */
+  readonly warmRssMb?: number;
 }
 
 /** How long nothing may happen before a worker counts as broken (ms). */
@@ -48,20 +50,25 @@ export async function measure(
       }
     };
     await until(tasks * 0.8); // warm: compiled, connected
-    const [fromTasks, fromMs, fromCpu] = [await waiting(), performance.now(), (await usage(program.pid)).cpuSeconds];
+    const [fromTasks, fromMs, from] = [await waiting(), performance.now(), await usage(program.pid)];
     await until(tasks * 0.05);
     const [toTasks, toMs, end] = [await waiting(), performance.now(), await usage(program.pid)];
     const done = fromTasks - toTasks;
     return {
       name,
       tasksPerSecond: Math.round((done / (toMs - fromMs)) * 1000),
-      cpuMicrosPerTask: Math.round(((end.cpuSeconds - fromCpu) / done) * 1e7) / 10,
-      rssMb: Math.round((end.rssMiB * 2 ** 20) / 1e5) / 10,
+      cpuMicrosPerTask: Math.round(((end.cpuSeconds - from.cpuSeconds) / done) * 1e7) / 10,
+      rssMb: megabytes(end.rssMiB),
+      warmRssMb: megabytes(from.rssMiB),
     };
   } finally {
     if (program.isRunning()) process.kill(-program.pid, 'SIGKILL');
     await program.ended();
   }
+}
+
+function megabytes(mebibytes: number): number {
+  return Math.round((mebibytes * 2 ** 20) / 1e5) / 10;
 }
 
 /** CPU time and memory of a process and its children. */

@@ -29,8 +29,14 @@ export function tableOf(rows: readonly Row[]): TableRow[] {
     measured: value.toFixed(2),
     isMet: value >= least,
   });
+  const largest = rows.filter(({ name }) => name.startsWith('muster,')).map(({ rssMb }) => rssMb);
+  const soak = rows.find(({ name }) => name.endsWith('soak'));
   return [
     ...measured,
+    { ...atMost('memory of the worker, any row', Math.max(...largest), 100), measured: `${Math.max(...largest)} MB` },
+    ...(soak?.warmRssMb === undefined
+      ? []
+      : [atMost('memory at the end of the soak against its beginning', soak.rssMb / soak.warmRssMb, 1.1)]),
     ratio('prefetch 16 against BullMQ at its best', main / rate('BullMQ'), 1.5),
     ratio('prefetch 16 against one Celery process', main / rate('Celery'), 20),
     ratio(
@@ -39,6 +45,10 @@ export function tableOf(rows: readonly Row[]): TableRow[] {
       0.8,
     ),
   ];
+}
+
+function atMost(what: string, value: number, most: number): TableRow {
+  return { what, bar: `≤ ${most}`, measured: value.toFixed(2), isMet: value <= most };
 }
 
 function exact(rows: readonly Row[], name: string): number {
