@@ -24,6 +24,8 @@ export interface ClientOptions {
   readonly broker: string;
   /** Where workers store results. Default: none, and `get` says so. */
   readonly backend?: string;
+  /** The certificate authority of `rediss://` servers, PEM. Default: those that Node knows. */
+  readonly caPem?: string;
   /** Which task goes to which queue, in the form of Celery's `task_routes`. Default: all to `defaultQueue`. */
   readonly routes?: RouteTable;
   /** The queue of a task that no route names. Default: `celery`, as in Celery. */
@@ -114,8 +116,13 @@ export function createClient(options: ClientOptions): Client {
     ...(prioritySteps === undefined ? {} : { prioritySteps }),
   });
   const route = createRouter(options.routes ?? {});
-  const sender = createSender({ endpoint: endpointOf(options.broker, 'broker'), clock, timeoutMs, giveUpMs });
-  const backend = options.backend === undefined ? undefined : endpointOf(options.backend, 'backend');
+  const sender = createSender({
+    endpoint: endpointOf(options.broker, 'broker', options.caPem),
+    clock,
+    timeoutMs,
+    giveUpMs,
+  });
+  const backend = options.backend === undefined ? undefined : endpointOf(options.backend, 'backend', options.caPem);
   const keysOfResults = resultKeys(options.resultKeyPrefix);
   const watch =
     backend === undefined ? undefined : createResultWatch({ endpoint: backend, clock, timeoutMs, keys: keysOfResults });
@@ -177,8 +184,8 @@ export function createClient(options: ClientOptions): Client {
   };
 }
 
-function endpointOf(url: string, what: 'broker' | 'backend'): BrokerEndpoint {
-  const parsed = parseEndpoint({ url });
+function endpointOf(url: string, what: 'broker' | 'backend', caPem: string | undefined): BrokerEndpoint {
+  const parsed = parseEndpoint(caPem === undefined || !url.startsWith('rediss:') ? { url } : { url, caPem });
   if (parsed.kind === 'ok') return parsed.endpoint;
   throw new TypeError(
     what === 'broker' ? parsed.message : parsed.message.replaceAll('the broker URL', 'the backend URL'),
