@@ -96,6 +96,13 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     isWatched = false;
     schedule();
   };
+  /**
+   * Scripts read the hash of unacknowledged messages and the like too, and so Redis announces what every other worker does
+   * with its messages. Only the queues' own lists are a reason to look.
+   */
+  const announced = (changed: readonly string[] | 'all'): void => {
+    if (changed === 'all' || changed.some((key) => queues.some((queue) => keys.queueSteps(queue).includes(key)))) wake();
+  };
   const later = (ms: number, fn: () => void): void => {
     const timer = clock.setTimer(ms, () => {
       timers.delete(timer);
@@ -269,7 +276,7 @@ export function createConsumer(options: ConsumerOptions): Consumer {
   const link: Link = createLink({
     ...options,
     onOpen: recover,
-    onAnnounced: wake,
+    onAnnounced: announced,
     onLost: schedule,
   });
   const upkeep = createUpkeep({

@@ -41,8 +41,8 @@ export interface LinkOptions {
   readonly timeoutMs: number;
   /** Called on every new connection, before anything else is sent. What it rejects with ends the connection. */
   readonly onOpen: () => Promise<void>;
-  /** Called when Redis announced a change of a key that was read. */
-  readonly onAnnounced: () => void;
+  /** Called when Redis announced a change of keys that were read, and when there is a new connection: all may have changed. */
+  readonly onAnnounced: (keys: readonly string[] | 'all') => void;
   /** Called when the connection is lost. */
   readonly onLost: () => void;
 }
@@ -90,7 +90,7 @@ export function createLink(options: LinkOptions): Link {
     const lost = new Promise<void>((resolve) => (wasLost = resolve));
     session = await openSession({
       ...{ endpoint, clock, timeoutMs, series: noSeries, signal: stop.signal },
-      onAnnounced: () => options.onAnnounced(),
+      onAnnounced: (keys) => options.onAnnounced(keys),
       onLost: () => wasLost(),
     });
     const replies = await session.send(loadScripts);
@@ -100,7 +100,7 @@ export function createLink(options: LinkOptions): Link {
     state = { kind: 'open', announces: session.tracking.kind === 'push' };
     log.info('connected', { broker: endpoint.display });
     if (session.tracking.kind === 'poll') log.warn('queues are looked at once a second', { why: session.tracking.why });
-    options.onAnnounced();
+    options.onAnnounced('all');
     const ended = new AbortController();
     void stayAlive(session, ended.signal).catch(() => wasLost());
     await lost;
