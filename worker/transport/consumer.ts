@@ -101,7 +101,8 @@ export function createConsumer(options: ConsumerOptions): Consumer {
    * with its messages. Only the queues' own lists are a reason to look.
    */
   const announced = (changed: readonly string[] | 'all'): void => {
-    if (changed === 'all' || changed.some((key) => queues.some((queue) => keys.queueSteps(queue).includes(key)))) wake();
+    if (changed === 'all' || changed.some((key) => queues.some((queue) => keys.queueSteps(queue).includes(key))))
+      wake();
   };
   const later = (ms: number, fn: () => void): void => {
     const timer = clock.setTimer(ms, () => {
@@ -250,6 +251,7 @@ export function createConsumer(options: ConsumerOptions): Consumer {
   const recover = async (): Promise<void> => {
     connection += 1;
     const found = await recoverClaims({ link, keys, claimsKey, connection, unanswered });
+    refusal = '';
     confirmed.push(...unanswered);
     unanswered.clear();
     for (const delivery of found) if (!held.has(delivery.tag)) take(delivery);
@@ -347,7 +349,10 @@ export function createConsumer(options: ConsumerOptions): Consumer {
       schedule();
     },
     held: () => held,
-    state: () => link.state(),
+    state() {
+      const state = link.state();
+      return state.kind === 'open' && refusal !== '' ? { kind: 'refused', why: refusal } : state;
+    },
     flushed: (signal) =>
       new Promise((resolve) => {
         const left = [acks, moves, heads, outbox, returned].reduce((sum, { length }) => sum + length, 0);

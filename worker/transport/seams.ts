@@ -33,12 +33,15 @@ export interface Consumer {
   pause(isPaused: boolean): void;
   /** Tags that are held; they are kept visible. */
   held(): ReadonlySet<string>;
-  state(): LinkState;
+  state(): ConsumerState;
   /** Resolves when everything given so far was taken by Redis, or when `signal` aborts. */
   flushed(signal: AbortSignal): Promise<void>;
   /** Ends the connection; what was not flushed is lost. */
   close(): Promise<void>;
 }
+
+/** As its link is; or Redis answers and does not want to: it is loading, a replica, or cannot write. */
+export type ConsumerState = LinkState | { readonly kind: 'refused'; readonly why: string };
 
 /** What a consumer needs. */
 export interface ConsumerOptions {
