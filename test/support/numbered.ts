@@ -39,17 +39,22 @@ export interface Tally {
   readonly twice: readonly number[];
   /** Process ids by how many runs began there. */
   readonly byProcess: ReadonlyMap<string, number>;
+  /** The process in which each number began last. */
+  readonly ranIn: ReadonlyMap<number, string>;
 }
 
 /** Reads what the tasks left. */
 export async function tally(gate: Gate): Promise<Tally> {
   const begun = new Map<number, number>();
   const byProcess = new Map<string, number>();
+  const ranIn = new Map<number, string>();
   for (const line of await gate.started()) {
     const [number = '', pid = ''] = line.split(' ');
     begun.set(Number(number), (begun.get(Number(number)) ?? 0) + 1);
     byProcess.set(pid, (byProcess.get(pid) ?? 0) + 1);
+    ranIn.set(Number(number), pid);
   }
   const ended = new Set((await gate.ended()).map(Number));
-  return { begun, ended, twice: [...begun].filter(([, times]) => times > 1).map(([number]) => number), byProcess };
+  const twice = [...begun].filter(([, times]) => times > 1).map(([number]) => number);
+  return { begun, ended, twice, byProcess, ranIn };
 }
