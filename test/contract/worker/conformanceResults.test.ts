@@ -60,7 +60,6 @@ for (const version of askedVersions) {
         task('nothing', {}, () => undefined),
         task('unsayable', {}, (_ctx, what: string) => unsayable[what]?.()),
         task('throws', {}, (_ctx, what: string) => {
-           
           throw thrown[what]?.();
         }),
         task('parent', {}, (ctx) => [ctx.send(sig('echo', ['one'])), ctx.send(sig('echo', ['two']))]),
