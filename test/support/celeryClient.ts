@@ -8,8 +8,6 @@ import { createInterface } from 'node:readline';
 import { execa } from 'execa';
 import type { Celery } from './celery.ts';
 
-export { askedVersions } from './celery.ts';
-
 /** Whom a broadcast is for, and how its answers are waited for. */
 export interface BroadcastOptions {
   readonly destination?: readonly string[];
