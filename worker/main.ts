@@ -77,5 +77,6 @@ try {
   process.stderr.write(
     `muster-worker: ${err instanceof Error ? (isConfig ? err.message : (err.stack ?? err.message)) : String(err)}\n`,
   );
-  process.exitCode = isConfig ? 2 : 1;
+  // What was opened before it failed must not keep the process.
+  process.exit(isConfig ? 2 : 1);
 }

@@ -117,7 +117,7 @@ export function startWorker({
     results: chords === undefined ? undefined : { chords, send: (command) => backend.send(command) },
     push: ({ tag, list, raw }) => consumer.push(tag, list, raw),
   });
-  const threads = createThreads(config.tasks, config.concurrency);
+  const threads = createThreads(config.tasks);
   const leftBehind = createLeftBehind<Request>();
   const executor: Executor = createExecutor({
     ...{ consumer: () => consumer, registry, backend, keys, clock, log, leftBehind },

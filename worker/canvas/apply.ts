@@ -19,6 +19,7 @@ import {
   type Promised,
 } from './draft.ts';
 import { freeze, freezeGroup, groupDraft, prepareSteps, type Ids } from './freeze.ts';
+import { chordStartScript } from '../transport/lua/chordStart.ts';
 import { writeTask, type Routing, type Written } from './write.ts';
 
 /** The task that sends, and how. */
@@ -118,7 +119,7 @@ function applyChain(of: Draft, call: Call, sender: Sender, plan: Plan, isChild: 
   return tasks.length === 0 ? sent : lastResult;
 }
 
-function applyGroup(of: Draft, call: Call, sender: Sender, plan: Plan, isChild: boolean): Promised {
+function applyGroup(of: Draft, call: Call, sender: Sender, plan: Plan, isChild: boolean, saved = ''): Promised {
   const own = of.options;
   const given = Object.entries(call.options ?? {}).filter(([name]) => name !== 'group_id' || !('group_id' in own));
   const { task_id: taskId, ...options }: Record<string, unknown> = { ...own, ...Object.fromEntries(given) };
@@ -137,7 +138,7 @@ function applyGroup(of: Draft, call: Call, sender: Sender, plan: Plan, isChild: 
     const body = chord ?? task.options['chord'];
     if (body !== undefined && body !== null && !isCounted) {
       isCounted = true;
-      plan.commands.push(...chordSize(groupId, size, sender));
+      plan.commands.push(chordStart(groupId, size, saved, sender));
     }
     applyDraft(task, { ...call, options: { ...options, chord: body } }, sender, plan, false);
   }
@@ -155,13 +156,9 @@ function flatten(tasks: readonly Draft[]): (readonly [Draft, number])[] {
   });
 }
 
-/** A chord that is sent again under its id begins anew: nobody has claimed its body. */
-function chordSize(groupId: string, size: number, { resultKeys, keepSeconds }: Sender): Command[] {
-  const expiry = keepSeconds > 0 ? ['EX', keepSeconds] : [];
-  return [
-    ['del', resultKeys.chordClaim(groupId)],
-    ['set', resultKeys.chordSize(groupId), size, ...expiry],
-  ];
+function chordStart(groupId: string, size: number, saved: string, { resultKeys, keepSeconds }: Sender): Command {
+  const keys = [resultKeys.chordClaim(groupId), resultKeys.chordSize(groupId), resultKeys.group(groupId)];
+  return ['eval', chordStartScript, keys.length, ...keys, size, keepSeconds, saved];
 }
 
 function applyChord(of: Draft, call: Call, sender: Sender, plan: Plan, isChild: boolean): Promised {
@@ -185,11 +182,10 @@ function applyChord(of: Draft, call: Call, sender: Sender, plan: Plan, isChild: 
     applyDraft(body, { args: [[]] }, sender, plan, isChild);
     return bodyResult;
   }
+  let saved = '';
   if (frozen.members?.some((member) => member.members !== undefined) === true) {
-    // The body gets lists within its list: whoever sends it finds their form here.
-    const expiry = sender.keepSeconds > 0 ? ['EX', sender.keepSeconds] : [];
-    const saved = encodeJson({ result: toTuple(frozen) });
-    plan.commands.push(['set', sender.resultKeys.group(groupId), saved, ...expiry]);
+    // The body gets lists within its list: whoever sends it finds their form there.
+    saved = encodeJson({ result: toTuple(frozen) });
   }
   const { chain: _chain, chord: _chord, group_id: _group, group_index: _index, ...headerOptions } = options;
   const kwargs = { ...(of.kwargs['kwargs'] as Record<string, unknown> | undefined), ...call.kwargs };
@@ -199,6 +195,7 @@ function applyChord(of: Draft, call: Call, sender: Sender, plan: Plan, isChild: 
     sender,
     plan,
     isChild,
+    saved,
   );
   bodyResult.parent = headerResult;
   return bodyResult;

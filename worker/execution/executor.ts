@@ -131,7 +131,10 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     refusing += 1;
     Promise.all([stored, why === 'unknown' ? deps.continuation.failed(message, error) : undefined])
       .then(() => deps.consumer().ack(delivery.tag))
-      .catch((err: unknown) => log.error('what follows a refused task could not be sent; it stays', { ...fields, err }))
+      .catch((err: unknown) => {
+        log.error('what follows a refused task could not be sent; it stays', { ...fields, err });
+        deps.consumer().release(delivery.tag);
+      })
       .finally(() => {
         refusing -= 1;
         deps.consumer().wake();
@@ -213,6 +216,9 @@ export function createExecutor(deps: ExecutorDeps): Executor {
   const settle = (): void => {
     for (const [request, outcome] of ended.splice(0)) finish(request, blamed(request, outcome));
   };
+  /** A result that JSON cannot hold makes a failure of what returned. */
+  const whyOf = (request: Request, outcome: Outcome): unknown =>
+    request.failedWith ?? (outcome.kind === 'threw' ? outcome.error : undefined);
   const blamed = (request: Request, outcome: Outcome): Outcome =>
     request.leftBehind === undefined || outcome.kind === 'threw'
       ? outcome
@@ -232,13 +238,18 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     if (request.phase !== 'running') return left(); // given back meanwhile
     const settled = outcome.kind === 'returned' ? succeed(request, outcome.value) : fail(request, outcome.error);
     if (typeof settled === 'string') {
-      done(settled, outcome.kind === 'threw' ? outcome.error : undefined);
+      done(settled, whyOf(request, outcome));
       return;
     }
     settled.then(
-      (state) => done(state, outcome.kind === 'threw' ? outcome.error : undefined),
+      (state) => done(state, whyOf(request, outcome)),
       (err: unknown) => {
-        // Left unacknowledged: a late task is delivered again.
+        // Left unacknowledged: a late task is delivered again, when its visibility timeout has passed.
+        if (!request.isAcked) {
+          request.isAcked = true;
+          unacked -= 1;
+          deps.consumer().release(request.delivery.tag);
+        }
         log.error('the outcome of a task could not be stored', {
           task: request.message.task,
           id: request.message.id,
@@ -307,7 +318,10 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       }
       return lost;
     },
-    resize: (size) => slots.resize(size),
+    resize(size) {
+      slots.resize(size);
+      deps.consumer().wake();
+    },
     settle,
     slots: {
       get size() {

@@ -106,6 +106,7 @@ export function createOutcomes(deps: ExecutorDeps, { ack, requeue, replace }: Se
 
   const fails = (request: Request, state: 'FAILURE' | 'REVOKED', error: unknown): Settled => {
     const { message } = request;
+    request.failedWith = error;
     const stored = conclude(message, failureOf(message, state, error));
     const waits = [stored, state === 'FAILURE' ? continuation.failed(message, error) : undefined];
     const pending = waits.filter((wait) => wait !== undefined);

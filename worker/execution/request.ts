@@ -26,6 +26,8 @@ export interface Request {
   giveUp: ((error: Error) => void) | undefined;
   /** A promise that it made, that was rejected, and that nobody waits for. */
   leftBehind: { readonly promise: object; readonly error: unknown } | undefined;
+  /** What is stored as its failure. */
+  failedWith: unknown;
   /** Timers of this request: its time, its limits. Most have none. */
   timers: Set<Timer> | undefined;
 }
@@ -45,6 +47,7 @@ export function newRequest(delivery: Delivery, message: TaskMessage, task: Task,
     givenUp: undefined,
     giveUp: undefined,
     leftBehind: undefined,
+    failedWith: undefined,
     timers: undefined,
   };
 }

@@ -83,7 +83,11 @@ export default async function runInThread({ raw, softTimeLimitSeconds, port }: T
 function describe(error: unknown): ThreadOutcome {
   const wish =
     error instanceof Retry
-      ? ({ kind: 'retry', delaySeconds: error.delaySeconds } as const)
+      ? ({
+          kind: 'retry',
+          delaySeconds: error.delaySeconds,
+          cause: error.cause === undefined ? undefined : describe(error.cause),
+        } as const)
       : error instanceof Reject
         ? ({ kind: 'reject', requeue: error.requeue } as const)
         : error instanceof Ignore
@@ -93,5 +97,13 @@ function describe(error: unknown): ThreadOutcome {
             : undefined;
   const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
   const { python } = (typeof error === 'object' && error !== null ? error : {}) as { python?: PythonException };
-  return { kind: 'threw', name, message, stack, python, wish };
+  return { kind: 'threw', name, message, stack, python, classes: classesOf(error), wish };
+}
+
+function classesOf(error: unknown): string[] {
+  const names: string[] = [];
+  for (let at: unknown = error; typeof at === 'object' && at !== null; at = Object.getPrototypeOf(at)) {
+    if (Object.hasOwn(at, 'constructor')) names.push((at as { constructor: { name: string } }).constructor.name);
+  }
+  return names;
 }

@@ -38,9 +38,15 @@ export type ThreadOutcome =
       readonly message: string;
       readonly stack: string | undefined;
       readonly python: PythonException | undefined;
+      /** The names of its class and of those that this one extends, for `autoretryFor`. */
+      readonly classes: readonly string[];
       /** Set for the errors with which a task says how it ends. */
       readonly wish:
-        | { readonly kind: 'retry'; readonly delaySeconds: number | undefined }
+        | {
+            readonly kind: 'retry';
+            readonly delaySeconds: number | undefined;
+            readonly cause: ThreadOutcome | undefined;
+          }
         | { readonly kind: 'reject'; readonly requeue: boolean }
         | { readonly kind: 'ignore' }
         | { readonly kind: 'replace'; readonly by: string }

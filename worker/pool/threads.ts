@@ -30,16 +30,16 @@ export interface Threads {
 /**
  * Builds the threads; none is started before it is needed.
  * @param files the modules that export the tasks, loaded again in every thread
- * @param most how many there are at most: the slots of the worker
  */
-export function createThreads(files: readonly string[], most: number): Threads {
+export function createThreads(files: readonly string[]): Threads {
   let pool: Piscina<ThreadTask, ThreadOutcome> | undefined;
   const started = (): Piscina<ThreadTask, ThreadOutcome> => {
     // The bundle has the thread's file beside it.
     const file = import.meta.url.endsWith('.ts') ? './threadMain.ts' : './threadMain.mjs';
+    // Not bounded here: the slots of the worker bound it, and their number changes.
     pool ??= new Piscina({
       filename: new URL(file, import.meta.url).href,
-      ...{ minThreads: 0, maxThreads: most, idleTimeout: 60_000, workerData: { files } },
+      ...{ minThreads: 0, maxThreads: 10_000, idleTimeout: 60_000, workerData: { files } },
     });
     return pool;
   };
@@ -79,13 +79,17 @@ export function createThreads(files: readonly string[], most: number): Threads {
 }
 
 function revive(outcome: Extract<ThreadOutcome, { kind: 'threw' }>): Error {
-  const { name, message, stack, python, wish } = outcome;
-  if (wish?.kind === 'retry') return new Retry(message, { delaySeconds: wish.delaySeconds });
+  const { name, message, stack, python, classes, wish } = outcome;
+  if (wish?.kind === 'retry') {
+    const { delaySeconds, cause } = wish;
+    return new Retry(message, { delaySeconds, ...(cause?.kind === 'threw' ? { cause: revive(cause) } : {}) });
+  }
   if (wish?.kind === 'reject') return new Reject(message, { requeue: wish.requeue });
   if (wish?.kind === 'ignore') return new Ignore(message);
   if (wish?.kind === 'replace') return new Replaced(readValue(wish.by) as Signature);
-  const error = new Error(message);
+  const error: Error & { musterClasses?: readonly string[] } = new Error(message);
   error.name = name;
+  error.musterClasses = classes;
   if (stack !== undefined) error.stack = stack;
   return python === undefined ? error : Object.assign(error, { python });
 }

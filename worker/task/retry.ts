@@ -36,6 +36,13 @@ function isRetryable(error: unknown, { autoretryFor }: TaskOptions): boolean {
   if (autoretryFor === undefined) return false;
   if (autoretryFor === true) return error instanceof Error;
   return autoretryFor.some((each) =>
-    typeof each === 'string' ? error instanceof Error && error.name === each : error instanceof each,
+    typeof each === 'string'
+      ? error instanceof Error && error.name === each
+      : error instanceof each || classesOf(error).includes(each.name),
   );
+}
+
+/** An error of a worker thread arrives without its class, and with the names of those that it had. */
+function classesOf(error: unknown): readonly string[] {
+  return (error as { musterClasses?: readonly string[] } | null | undefined)?.musterClasses ?? [];
 }

@@ -86,8 +86,11 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     isScheduled = true;
     setImmediate(() => {
       // What it settles goes out with this flush, and asks for no other.
-      options.beforeFlush?.();
-      isScheduled = false;
+      try {
+        options.beforeFlush?.();
+      } finally {
+        isScheduled = false;
+      }
       flush();
     });
   };
@@ -121,7 +124,7 @@ export function createConsumer(options: ConsumerOptions): Consumer {
   /** What came back goes before what was added since. */
   const resend = (): void => {
     for (const { call, commands } of returned.sort((one, other) => other.call.number - one.call.number)) {
-      outbox.unshift(...commands);
+      outbox = [...commands, ...outbox];
       acks.unshift(...call.acks);
       moves.unshift(...call.moves);
       confirmed.unshift(...call.confirmed);
@@ -132,7 +135,8 @@ export function createConsumer(options: ConsumerOptions): Consumer {
   /** Once no claim is under way, the last one first: so that the first one is at the head in the end. */
   const orderHeads = (): void => {
     if (heads.length === 0 || reserved > 0 || unanswered.size > 0) return;
-    moves.push(...heads.sort((one, other) => other.place - one.place).map(({ move }) => move));
+    // Not in one call: there may be more than a call can have arguments.
+    for (const { move } of heads.sort((one, other) => other.place - one.place)) moves.push(move);
     heads = [];
   };
 
@@ -151,6 +155,7 @@ export function createConsumer(options: ConsumerOptions): Consumer {
       confirmed: confirmed.splice(0, most.settlements),
       lists: servingOrder(keys, queues),
     };
+    // All of them: a result may not come after the acknowledgement of its task.
     const commands = outbox;
     outbox = [];
     reserved += call.limit;
@@ -182,7 +187,7 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     if (last?.kind === 'ok') {
       underWay.delete(call.number);
       reserved -= call.limit;
-      outbox.unshift(...refusedCommands);
+      outbox = [...refusedCommands, ...outbox];
       refusal = '';
       settle(call, readClaimed(call, last), wakesBefore);
     } else {
@@ -285,7 +290,8 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     ...{ link, keys, log, held, visibilityTimeoutSeconds: options.visibilityTimeoutSeconds },
     async move(some) {
       const call = { number: 0, connection, limit: 0, acks: [], moves: some, confirmed: [], queues: 0, lists: [] };
-      await link.evaluate(buildExchange(keys, claimsKey, call));
+      const value = await link.evaluate(buildExchange(keys, claimsKey, call));
+      return readClaimed(call, { kind: 'ok', value }).failed.length;
     },
   });
   const poll = (): void =>
@@ -316,9 +322,10 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     },
     replace({ tag }, list, raw, isAcked) {
       forget(tag);
-      moves.push({ tag, end: isAcked ? 'once' : 'tail', list, raw });
+      moves.push(isAcked ? { tag: `replaced.${tag}`, end: 'once', list, raw } : { tag, end: 'tail', list, raw });
       schedule();
     },
+    release: (tag) => void forget(tag),
     push(tag, list, raw) {
       // Not by the tag alone: a retry of this very message, which stands for that tag, would count as sent already.
       moves.push({ tag: `sent.${tag}`, end: 'once', list, raw });

@@ -111,6 +111,9 @@ export function prefixOf(keys: BrokerKeys): string {
 export function isWorthRetrying(reply: Reply | undefined): boolean {
   return (
     reply?.kind === 'error' &&
-    /^(OOM|LOADING|READONLY|MASTERDOWN|BUSY|NOSCRIPT|CLUSTERDOWN|NOREPLICAS|MISCONF)/.test(reply.error.message)
+    // Before Redis 7 what a command in a script was refused with is quoted: `ERR Error running script …: -READONLY …`.
+    /^(ERR Error running script.*-)?(OOM|LOADING|READONLY|MASTERDOWN|BUSY|NOSCRIPT|CLUSTERDOWN|NOREPLICAS|MISCONF)/.test(
+      reply.error.message,
+    )
   );
 }

@@ -20,6 +20,8 @@ export interface Consumer {
   replace(delivery: Delivery, list: string, raw: string, isAcked: boolean): void;
   /** Sends a message with the next settlement, and before it; once, even if the call is sent twice. `tag` is its own. */
   push(tag: string, list: string, raw: string): void;
+  /** Holds a message no more and does not settle it: when its visibility timeout has passed, some worker gets it again. */
+  release(tag: string): void;
   /** Takes a message that no worker can read out of the way, into the list `muster.malformed.QUEUE`; gives the list's name. */
   bury(delivery: Delivery): string;
   /** Sends a command before the next settlement; sent again until Redis has taken it. */

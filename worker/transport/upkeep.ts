@@ -21,7 +21,7 @@ export interface UpkeepOptions {
   readonly visibilityTimeoutSeconds: number;
   readonly held: ReadonlySet<string>;
   /** Moves messages now; gives how many could not be moved. */
-  readonly move: (moves: readonly Move[]) => Promise<void>;
+  readonly move: (moves: readonly Move[]) => Promise<number>;
 }
 
 /** The work; each rejects when Redis cannot be asked. */
@@ -47,7 +47,8 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
     return keys.queue(queue ?? (routingKey === '' ? exchange : routingKey), priority);
   };
 
-  const overdue = async (skipped: number, isFirst: boolean): Promise<string[]> => {
+  /** How many rows of the index were looked at, then tag, score and value of each message that they lead to. */
+  const overdue = async (skipped: number, isFirst: boolean): Promise<[number, ...string[]]> => {
     const command: Command = [
       'evalsha',
       scripts.overdue.sha,
@@ -55,7 +56,7 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
       ...[keys.unacked, keys.unackedIndex, keys.unackedMutex],
       ...[options.visibilityTimeoutSeconds, most.restored, skipped, isFirst ? 0 : 1],
     ];
-    return (await link.evaluate(command)) as string[];
+    return (await link.evaluate(command)) as [number, ...string[]];
   };
 
   return {
@@ -71,7 +72,7 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
       let skipped = 0;
       let unreadable = 0;
       for (let isFirst = true; ; isFirst = false) {
-        const flat = await overdue(skipped, isFirst);
+        const [rows, ...flat] = await overdue(skipped, isFirst);
         const moves: Move[] = [];
         for (let at = 0; at + 2 < flat.length; at += 3) {
           const [tag = '', score = '', value = ''] = flat.slice(at, at + 3);
@@ -84,9 +85,11 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
           }
           moves.push({ tag, end: 'head', list, raw: markRedelivered(unacked.raw), score });
         }
-        if (moves.length > 0) await options.move(moves);
-        restored += moves.length;
-        if (flat.length < 3 * most.restored) break;
+        // What cannot be moved stays in the index: the next look must begin behind it.
+        const failed = moves.length > 0 ? await options.move(moves) : 0;
+        restored += moves.length - failed;
+        skipped += failed;
+        if (rows < most.restored) break;
       }
       if (restored > 0) log.info('restored messages whose worker was not heard of', { messages: restored });
       if (unreadable > 0) log.warn('messages that no worker can restore', { hash: keys.unacked, messages: unreadable });

@@ -47,13 +47,20 @@ describe('the Node worker, threads and time limits', () => {
     expect(await failureOf('main.soft')).to.include(limit);
   });
 
-  it('retries from a thread', async () => {
+  it('retries from a thread: when it is asked to, for a class of errors, and fails with the cause in the end', async () => {
     expect(await run('cpu.again')).to.equal(1);
+    expect(await run('cpu.unsteady')).to.equal(1);
+    expect(await failureOf('cpu.hopeless')).to.include({
+      excType: 'RangeError',
+      message: 'RangeError: the real cause',
+    });
   });
 
   it('stores the states that a task in a thread tells', async () => {
     const result = await client.send('cpu.states', []);
-    await eventually(async () => expect((await result.meta())?.result).to.deep.equal({ percent: 10 }));
+    await eventually(async () =>
+      expect((await result.meta())?.result).to.deep.equal({ percent: 10, status: 'SUCCESS' }),
+    );
     expect(await result.get({ timeoutMs: 30_000 })).to.equal('done');
   });
 

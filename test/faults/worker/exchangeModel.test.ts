@@ -159,7 +159,16 @@ describe('the scripts of the consumer', function () {
             if (each.isTwice) await exchange(party, { limit: 0, acks, moves });
           } else if (each.kind === 'sweep') {
             const names = [keys.unacked, keys.unackedIndex, keys.unackedMutex];
-            const found = (await run(['evalsha', scripts.overdue.sha, 3, ...names, -1, each.most, 0, 1])) as string[];
+            const [, ...found] = (await run([
+              'evalsha',
+              scripts.overdue.sha,
+              3,
+              ...names,
+              -1,
+              each.most,
+              0,
+              1,
+            ])) as string[];
             expect(found.length / 3).to.equal(Math.min(each.most, model.unacked.size));
             const moves: Move[] = [];
             for (let at = 0; at < found.length; at += 3) {

@@ -21,8 +21,19 @@ export const again = task('cpu.again', { thread: true, maxRetries: 1 }, (ctx) =>
   if (ctx.retries === 0) throw ctx.retry({ delaySeconds: 0.1 });
   return ctx.retries;
 });
+class Unsteady extends Error {}
+class VeryUnsteady extends Unsteady {}
+const quick = { thread: true, retryDelaySeconds: 0.05, maxRetries: 1 } as const;
+export const unsteady = task('cpu.unsteady', { ...quick, autoretryFor: [Unsteady] }, (ctx) => {
+  if (ctx.retries === 0) throw new VeryUnsteady('again');
+  return ctx.retries;
+});
+export const hopeless = task('cpu.hopeless', quick, (ctx) => {
+  throw ctx.retry({ cause: new RangeError('the real cause') });
+});
 export const states = task('cpu.states', { thread: true }, async (ctx) => {
-  ctx.updateState('PROGRESS', { percent: 10 });
+  // What a task stores of its own may look like a state.
+  ctx.updateState('PROGRESS', { percent: 10, status: 'SUCCESS' });
   await sleep(1_000);
   return 'done';
 });

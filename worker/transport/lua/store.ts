@@ -6,7 +6,8 @@ export const storeScript = /* lua */ `-- Stores states of tasks and tells who wa
 for place, key in ipairs(KEYS) do
   local keepSeconds, json = tonumber(ARGV[2 * place - 1]), ARGV[2 * place]
   local before = redis.call('GET', key)
-  if not (before and string.find(before, '"status": ?"SUCCESS"')) then
+  -- The first one is the task's: it stands before the result, which may have a status of its own in it.
+  if not (before and string.match(before, '"status": ?"([^"]*)"') == 'SUCCESS') then
     -- With memory full Redis refuses SET, but not after another write in the script. The acknowledgement that follows is
     -- not refused either: a task may not be acknowledged without its result.
     redis.call('PERSIST', key)
