@@ -8,6 +8,7 @@ import type { BrokerEndpoint } from '../../operator/broker/endpoint.ts';
 import { BrokerError, replyFailure } from '../../operator/broker/failures.ts';
 import type { Clock } from '../../operator/runtime/clock.ts';
 import { createRedisConnection, isForAPerson } from '../results/redisConnection.ts';
+import { isWorthRetrying } from '../transport/exchange.ts';
 
 /** Sends messages. */
 export interface Sender {
@@ -41,8 +42,6 @@ interface Item {
 /** A round trip carries at most this. */
 const batch = { messages: 1_000, characters: 1024 * 1024 };
 const backoffMs = { first: 20, most: 1_000 };
-/** Refusals that pass: it starts, it fails over, its memory is full. */
-const passing = /^(LOADING|READONLY|MASTERDOWN|OOM|BUSY|TRYAGAIN|MISCONF|NOREPLICAS)/;
 
 /** Builds a sender; it connects with the first message. */
 export function createSender({ endpoint, clock, timeoutMs, giveUpMs }: SenderOptions): Sender {
@@ -108,7 +107,7 @@ export function createSender({ endpoint, clock, timeoutMs, giveUpMs }: SenderOpt
       if (reply.kind === 'ok') for (const item of group) item.resolve();
       else {
         const failure = replyFailure(endpoint, 'LPUSH', reply.error);
-        if (passing.test(reply.error.message)) {
+        if (isWorthRetrying(reply)) {
           again.push(...group);
           why = failure;
         } else for (const item of group) item.reject(failure);

@@ -112,7 +112,7 @@ export function isWorthRetrying(reply: Reply | undefined): boolean {
   return (
     reply?.kind === 'error' &&
     // Before Redis 7 what a command in a script was refused with is quoted: `ERR Error running script …: -READONLY …`.
-    /^(ERR Error running script.*-)?(OOM|LOADING|READONLY|MASTERDOWN|BUSY|NOSCRIPT|CLUSTERDOWN|NOREPLICAS|MISCONF)/.test(
+    /^(ERR Error running script.*-)?(OOM|LOADING|READONLY|MASTERDOWN|BUSY|NOSCRIPT|CLUSTERDOWN|NOREPLICAS|MISCONF|TRYAGAIN)/.test(
       reply.error.message,
     )
   );
