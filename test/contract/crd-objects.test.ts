@@ -15,6 +15,7 @@ import { buildStatus } from '../../operator/plan/status.ts';
 import { known } from '../../operator/signals/known.ts';
 import { startApiServer, type TestApiServer } from '../support/apiServer.ts';
 import { makePool, type PoolBuilder } from '../support/builders.ts';
+import { eventually } from '../support/eventually.ts';
 import { installDefinition } from './crd/install.ts';
 
 const goldenFolder = new URL('../golden/plan/', import.meta.url);
@@ -72,6 +73,8 @@ describe('pools on a real API server', () => {
     );
 
   it('are explained by kubectl, field by field, with defaults', async () => {
+    // The API server publishes the schema of a definition a moment after it established it.
+    await eventually(() => kubectl('explain', 'wp'));
     const prefetch = (await kubectl('explain', 'wp.spec.prefetch')).replaceAll(/\s+/g, ' ');
     expect(prefetch).to.include('How many messages a worker may hold.').and.include('policy <string>');
     expect(prefetch).to.include('enum: Multiplier, Fair, Unlimited').and.include('Default: Fair.');
