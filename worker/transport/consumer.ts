@@ -18,9 +18,9 @@ import {
   servingOrder,
   type Call,
   type Claimed,
-  type Delivery,
   type Move,
 } from './exchange.ts';
+import { createHoldings } from './holdings.ts';
 import { createLink, type Link } from './link.ts';
 import { recoverClaims } from './recover.ts';
 import { markRedelivered } from './restored.ts';
@@ -47,15 +47,10 @@ interface Sent {
 export function createConsumer(options: ConsumerOptions): Consumer {
   const { clock, log, keys } = options;
   const claimsKey = `${prefixOf(keys)}muster.claims.${options.consumerId}`;
-  const held = new Set<string>();
+  const holdings = createHoldings();
   let queues = [...options.queues];
   const acks: string[] = [];
   const moves: Move[] = [];
-  /** Messages for the head of their lists, while claims are under way: what these bring comes behind them. */
-  let heads: { readonly move: Move; readonly place: number }[] = [];
-  /** Where each held message stood among all that were claimed, for giving them back in order. */
-  const places = new Map<string, number>();
-  let nextPlace = 0;
   let outbox: Command[] = [];
   /** Claims whose answer is here, to be forgotten by Redis. */
   const confirmed: (string | number)[] = [];
@@ -67,6 +62,7 @@ export function createConsumer(options: ConsumerOptions): Consumer {
   let connection = 0;
   /** Moves that Redis refused, until they are tried again. */
   let postponed = 0;
+  /** Messages that calls under way may bring. */
   let reserved = 0;
   let nextNumber = 1;
   let isWatched = false;
@@ -92,6 +88,7 @@ export function createConsumer(options: ConsumerOptions): Consumer {
         isScheduled = false;
       }
       flush();
+      handOver();
     });
   };
   const wake = (): void => {
@@ -115,10 +112,14 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     timers.add(timer);
   };
 
-  const take = (delivery: Delivery): void => {
-    held.add(delivery.tag);
-    places.set(delivery.tag, nextPlace++);
-    options.onDelivery(delivery);
+  /**
+   * Half of what is here and on its way is handed over in a turn. What ends at once is settled before the other half begins:
+   * so Redis works while this process does, and neither waits for the other.
+   */
+  const handOver = (): void => {
+    const half = Math.ceil((holdings.arrived() + reserved) / 2);
+    for (const delivery of holdings.next(half)) options.onDelivery(delivery);
+    if (holdings.arrived() > 0) schedule();
   };
 
   /** What came back goes before what was added since. */
@@ -132,28 +133,33 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     returned = [];
   };
 
-  /** Once no claim is under way, the last one first: so that the first one is at the head in the end. */
-  const orderHeads = (): void => {
-    if (heads.length === 0 || reserved > 0 || unanswered.size > 0) return;
+  const moveHeads = (): void => {
+    if (holdings.heads() === 0 || reserved + holdings.arrived() > 0 || unanswered.size > 0) return;
     // Not in one call: there may be more than a call can have arguments.
-    for (const { move } of heads.sort((one, other) => other.place - one.place)) moves.push(move);
-    heads = [];
+    for (const move of holdings.orderedHeads()) moves.push(move);
+  };
+
+  let order: { readonly of: readonly string[]; readonly lists: Call['lists'] } | undefined;
+  const lists = (): Call['lists'] => {
+    if (order?.of !== queues) order = { of: queues, lists: servingOrder(keys, queues) };
+    return order.lists;
   };
 
   const flush = (): void => {
     if (isClosed || link.state().kind !== 'open' || underWay.size >= most.calls) return;
     if (notBeforeMs > clock.monotonicMs()) return;
     if (returned.length > 0) resend();
-    const takes = !isWatched && !isPaused && queues.length > 0 && heads.length === 0;
-    const limit = takes ? Math.max(0, Math.min(most.claims, options.credit() - reserved)) : 0;
-    orderHeads();
+    const takes = !isWatched && !isPaused && queues.length > 0 && holdings.heads() === 0;
+    const free = takes ? options.credit() - reserved - holdings.arrived() : 0;
+    const limit = Math.max(0, Math.min(most.claims, free));
+    moveHeads();
     if (limit === 0 && acks.length + moves.length + outbox.length === 0) return settleIdle();
     const call: Call = {
       ...{ number: nextNumber++, connection, limit, queues: queues.length },
       acks: acks.splice(0, most.settlements),
       moves: moves.splice(0, most.settlements),
       confirmed: confirmed.splice(0, most.settlements),
-      lists: servingOrder(keys, queues),
+      lists: lists(),
     };
     // All of them: a result may not come after the acknowledgement of its task.
     const commands = outbox;
@@ -221,8 +227,9 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     if (claimed.isWatched && wakes === wakesBefore) isWatched = true;
     for (const delivery of claimed.deliveries) {
       rotate(delivery.queue);
-      take(delivery);
+      holdings.add(delivery);
     }
+    handOver();
   };
 
   /** Redis answers, and does not want to: it is loading, a replica, out of memory or disk, or forgot the scripts. */
@@ -259,15 +266,9 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     refusal = '';
     confirmed.push(...unanswered);
     unanswered.clear();
-    for (const delivery of found) if (!held.has(delivery.tag)) take(delivery);
+    for (const delivery of found) if (!holdings.has(delivery.tag)) holdings.add(delivery);
+    handOver();
     await upkeep.renew();
-  };
-
-  const forget = (tag: string): number => {
-    const place = places.get(tag) ?? -1;
-    held.delete(tag);
-    places.delete(tag);
-    return place;
   };
 
   const repeat = (ms: number, work: () => Promise<void>): void =>
@@ -287,7 +288,7 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     onLost: schedule,
   });
   const upkeep = createUpkeep({
-    ...{ link, keys, log, held, visibilityTimeoutSeconds: options.visibilityTimeoutSeconds },
+    ...{ link, keys, claimsKey, log, holdings, visibilityTimeoutSeconds: options.visibilityTimeoutSeconds },
     async move(some) {
       const call = { number: 0, connection, limit: 0, acks: [], moves: some, confirmed: [], queues: 0, lists: [] };
       const value = await link.evaluate(buildExchange(keys, claimsKey, call));
@@ -309,23 +310,23 @@ export function createConsumer(options: ConsumerOptions): Consumer {
 
   return {
     ack(tag) {
-      forget(tag);
+      holdings.forget(tag);
       acks.push(tag);
       schedule();
     },
     requeue({ tag, list, raw }, end) {
-      const place = forget(tag);
       const move: Move = { tag, end, list, raw: markRedelivered(raw) };
-      if (end === 'head') heads.push({ move, place });
-      else moves.push(move);
+      if (end === 'tail') moves.push(move);
+      else holdings.giveBack(move);
+      holdings.forget(tag);
       schedule();
     },
     replace({ tag }, list, raw, isAcked) {
-      forget(tag);
+      holdings.forget(tag);
       moves.push(isAcked ? { tag: `replaced.${tag}`, end: 'once', list, raw } : { tag, end: 'tail', list, raw });
       schedule();
     },
-    release: (tag) => void forget(tag),
+    release: (tag) => holdings.forget(tag),
     push(tag, list, raw) {
       // Not by the tag alone: a retry of this very message, which stands for that tag, would count as sent already.
       moves.push({ tag: `sent.${tag}`, end: 'once', list, raw });
@@ -333,7 +334,7 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     },
     bury({ tag, queue, raw }) {
       const list = `${prefixOf(keys)}muster.malformed.${queue}`;
-      forget(tag);
+      holdings.forget(tag);
       moves.push({ tag, end: 'tail', list, raw });
       schedule();
       return list;
@@ -344,7 +345,7 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     },
     wake: schedule,
     addQueue(queue) {
-      if (!queues.includes(queue)) queues.push(queue);
+      if (!queues.includes(queue)) queues = [...queues, queue];
       wake();
     },
     cancelQueue(queue) {
@@ -355,16 +356,15 @@ export function createConsumer(options: ConsumerOptions): Consumer {
       isPaused = paused;
       schedule();
     },
-    held: () => held,
     state() {
       const state = link.state();
       return state.kind === 'open' && refusal !== '' ? { kind: 'refused', why: refusal } : state;
     },
     flushed: (signal) =>
       new Promise((resolve) => {
-        const left = [acks, moves, heads, outbox, returned].reduce((sum, { length }) => sum + length, 0);
+        const waiting = [acks, moves, outbox, returned].reduce((sum, { length }) => sum + length, 0);
         // Without a connection nothing is flushed: who has nothing to say does not wait for one.
-        if (left + underWay.size + postponed === 0) return resolve();
+        if (waiting + holdings.heads() + holdings.arrived() + underWay.size + postponed === 0) return resolve();
         idle.add(resolve);
         signal.addEventListener('abort', () => resolve(), { once: true });
         schedule();

@@ -68,9 +68,9 @@ export function buildExchange(keys: BrokerKeys, claimsKey: string, call: Call): 
     ...names,
     ...[call.limit, call.number, call.acks.length, call.moves.length, call.confirmed.length],
     ...[call.connection, call.queues],
+    ...call.confirmed,
     ...call.acks,
     ...call.moves.flatMap(({ tag, end, list, raw, score = '' }) => [tag, pushes[end], list, raw, score]),
-    ...call.confirmed,
   ];
 }
 

@@ -33,8 +33,6 @@ export interface Consumer {
   queues(): readonly string[];
   /** Claims nothing any more; `false` goes on. */
   pause(isPaused: boolean): void;
-  /** Tags that are held; they are kept visible. */
-  held(): ReadonlySet<string>;
   state(): ConsumerState;
   /** Resolves when everything given so far was taken by Redis, or when `signal` aborts. */
   flushed(signal: AbortSignal): Promise<void>;

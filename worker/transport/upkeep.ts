@@ -9,6 +9,7 @@ import { parseBindingMember, type BrokerKeys } from '../protocol/keys.ts';
 import { readPriority } from '../protocol/priority.ts';
 import { isRecord } from '../protocol/signature.ts';
 import type { Move } from './exchange.ts';
+import type { Holdings } from './holdings.ts';
 import type { Link } from './link.ts';
 import { markRedelivered, splitUnacked, type Unacked } from './restored.ts';
 import { scripts } from './script.ts';
@@ -19,7 +20,9 @@ export interface UpkeepOptions {
   readonly keys: BrokerKeys;
   readonly log: Logger;
   readonly visibilityTimeoutSeconds: number;
-  readonly held: ReadonlySet<string>;
+  /** Claims of the consumer. */
+  readonly claimsKey: string;
+  readonly holdings: Pick<Holdings, 'has' | 'tags'>;
   /** Moves messages now; gives how many could not be moved. */
   readonly move: (moves: readonly Move[]) => Promise<number>;
 }
@@ -30,12 +33,14 @@ export interface Upkeep {
   sweep(): Promise<void>;
 }
 
+/** How long the claims of a worker are kept that was not heard of. */
+const claimsSeconds = 86_400;
 /** The most messages of one round trip. */
 const most = { renewed: 1000, restored: 100 };
 
 /** Builds the upkeep of a consumer. */
 export function createUpkeep(options: UpkeepOptions): Upkeep {
-  const { link, keys, log, held } = options;
+  const { link, keys, log, holdings } = options;
 
   const listOf = async ({ exchange, routingKey, raw }: Unacked): Promise<string | undefined> => {
     const priority = priorityOf(raw);
@@ -61,7 +66,9 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
 
   return {
     async renew() {
-      const tags = [...held];
+      // A worker that dies leaves nothing behind for ever.
+      await link.evaluate(['expire', options.claimsKey, claimsSeconds]);
+      const tags = holdings.tags();
       for (let at = 0; at < tags.length; at += most.renewed) {
         const some = tags.slice(at, at + most.renewed);
         await link.evaluate(['evalsha', scripts.renew.sha, 1, keys.unackedIndex, ...some]);
@@ -76,11 +83,11 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
         const moves: Move[] = [];
         for (let at = 0; at + 2 < flat.length; at += 3) {
           const [tag = '', score = '', value = ''] = flat.slice(at, at + 3);
-          const unacked = held.has(tag) ? undefined : splitUnacked(value);
+          const unacked = holdings.has(tag) ? undefined : splitUnacked(value);
           const list = unacked === undefined ? undefined : await listOf(unacked);
           if (unacked === undefined || list === undefined) {
             skipped += 1;
-            if (!held.has(tag)) unreadable += 1;
+            if (!holdings.has(tag)) unreadable += 1;
             continue;
           }
           moves.push({ tag, end: 'head', list, raw: markRedelivered(unacked.raw), score });

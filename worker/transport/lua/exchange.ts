@@ -7,27 +7,25 @@ export const exchangeScript = /* lua */ `-- One round trip of a consumer: settle
 --       4… lists in serving order: every queue's most urgent step, then every queue's next one
 -- ARGV  1 how many to claim at most   2 number of this call   3 how many acknowledgements   4 how many moves
 --       5 how many calls are confirmed   6 connection of the consumer, counted   7 how many queues
---       then: the tags to acknowledge; of each move: tag, how, list, message, score; the numbers of the confirmed calls
+--       then: the numbers of the confirmed calls; the tags to acknowledge; of each move: tag, how, list, message, score
 -- Gives { 1 when the lists are empty and watched, 0 otherwise, error or '', how many moves failed, the place of each of
 --         these, then tag, place of its list, message of each }
 local unacked, index, claims = KEYS[1], KEYS[2], KEYS[3]
 local limit, acks, moves, confirmed = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local at = 8
 
+-- While there is work, no command here is one that only reads: for such a one Redis would remember all keys of the script,
+-- and announce to this worker what its own next call changes, with every call.
+-- With memory full Redis refuses writes that grow, but not once a script has written something else: what follows frees
+-- memory, and must not stop half way.
+redis.call('HDEL', claims, '', unpack(ARGV, at, at + confirmed - 1))
+at = at + confirmed
 -- A call of a connection that the consumer has given up, and that Redis reads only now: the next one sent it again.
-local connection = redis.call('HGET', claims, 'connection')
-if connection and tonumber(connection) > tonumber(ARGV[6]) then return redis.error_reply('STALE connection') end
--- Keys of a wrong type are found out here. With memory full Redis refuses writes that grow, but not once a script has
--- written something else: what follows frees memory, and must not stop half way.
-redis.call('HDEL', claims, '')
-redis.call('HEXISTS', unacked, '')
-redis.call('ZSCORE', index, '')
-
-if acks > 0 then
-  redis.call('HDEL', unacked, unpack(ARGV, at, at + acks - 1))
-  redis.call('ZREM', index, unpack(ARGV, at, at + acks - 1))
-  at = at + acks
-end
+if redis.call('HINCRBY', claims, 'connection', 0) > tonumber(ARGV[6]) then return redis.error_reply('STALE connection') end
+-- Keys of a wrong type are found out here, whether or not there is something to acknowledge.
+redis.call('HDEL', unacked, '', unpack(ARGV, at, at + acks - 1))
+redis.call('ZREM', index, '', unpack(ARGV, at, at + acks - 1))
+at = at + acks
 local failed, problem = {}, ''
 for number = 1, moves do
   local tag, how, list, raw, score = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
@@ -52,9 +50,9 @@ for number = 1, moves do
     problem = list .. ': ' .. pushed.err
   end
 end
-if confirmed > 0 then redis.call('HDEL', claims, unpack(ARGV, at, at + confirmed - 1)) end
 
-local result, claimed, count = { 0, '', #failed, unpack(failed) }, {}, 0
+local result, claimed, count = { 0, problem, #failed, unpack(failed) }, {}, 0
+if limit == 0 then return result end
 local time = redis.call('TIME')
 local score = string.format('%d.%06d', time[1], time[2])
 
@@ -98,40 +96,35 @@ local function pop(place, wanted)
   return popped and #popped or 0
 end
 
-if limit > 0 then
-  local queues = tonumber(ARGV[7])
-  local order = {}
-  for queue = 0, queues - 1 do order[#order + 1] = queue end
-  for first = 4, #KEYS, queues do
-    if count >= limit then break end
-    if queues == 1 then
-      pop(first, limit - count)
-    else
-      -- The queue that was served goes to the end, message by message.
-      local isEmpty, turn = {}, 1
-      while turn <= #order and count < limit do
-        local queue = order[turn]
-        if isEmpty[queue] or pop(first + queue, 1) == 0 then
-          isEmpty[queue] = true
-          turn = turn + 1
-        else
-          table.remove(order, turn)
-          order[#order + 1] = queue
-          turn = 1
-        end
+local queues = tonumber(ARGV[7])
+local order = {}
+for queue = 0, queues - 1 do order[#order + 1] = queue end
+for first = 4, #KEYS, queues do
+  if count >= limit then break end
+  if queues == 1 then
+    pop(first, limit - count)
+  else
+    -- The queue that was served goes to the end, message by message.
+    local isEmpty, turn = {}, 1
+    while turn <= #order and count < limit do
+      local queue = order[turn]
+      if isEmpty[queue] or pop(first + queue, 1) == 0 then
+        isEmpty[queue] = true
+        turn = turn + 1
+      else
+        table.remove(order, turn)
+        order[#order + 1] = queue
+        turn = 1
       end
     end
   end
-  -- An answer that is lost on its way is found here after the connection was made again.
-  if count > 0 then
-    redis.call('HSET', claims, ARGV[2], cjson.encode(claimed))
-    redis.call('EXPIRE', claims, 86400)
-  end
-  if count < limit then
-    -- Reading a key makes Redis announce its next change.
-    redis.call('EXISTS', unpack(KEYS, 4))
-    result[1] = 1
-  end
+end
+-- An answer that is lost on its way is found here after the connection was made again.
+if count > 0 then redis.call('HSET', claims, ARGV[2], cjson.encode(claimed)) end
+if count < limit then
+  -- Reading a key makes Redis announce its next change.
+  redis.call('EXISTS', unpack(KEYS, 4))
+  result[1] = 1
 end
 result[2] = problem
 return result
