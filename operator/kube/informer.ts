@@ -5,7 +5,7 @@
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import type { KubeMetrics } from './metrics.ts';
-import { createReflector, type ReflectorLimits } from './reflector.ts';
+import { createReflector, type Listing, type ReflectorLimits } from './reflector.ts';
 import { createStore, type Change, type Indexers } from './store.ts';
 import type { Transport } from './transport.ts';
 import type { Named, Resource } from './types.ts';
@@ -23,6 +23,8 @@ export interface InformerOptions<T extends Named> extends WatchScope {
   readonly metrics: KubeMetrics;
   readonly limits?: Partial<ReflectorLimits>;
   readonly random?: () => number;
+  /** How the collection is read at first; `streamed` when absent. */
+  readonly listing?: Listing;
 }
 
 /** A cached collection. Keys are `namespace/name`. */
@@ -84,10 +86,16 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
     ...options,
     transport: options.client.transport,
     sink: {
-      replace: (items) => {
-        deliver(store.replace(items));
-        isSynced = true;
-        for (const wake of [...waiting]) wake();
+      replace: () => {
+        const replacement = store.replace();
+        return {
+          put: (item) => deliver(replacement.put(item)),
+          end: () => {
+            deliver(replacement.end());
+            isSynced = true;
+            for (const wake of [...waiting]) wake();
+          },
+        };
       },
       change: (type, object) => deliver(type === 'deleted' ? store.remove(object) : store.put(object)),
     },

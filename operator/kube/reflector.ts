@@ -2,11 +2,14 @@
  * Keeps a sink equal to a collection: list, then watch, for ever, whatever happens to the network or the server. It
  * ends only when told to. It knows nothing of what the sink does with the objects.
  *
- *            ┌── expired, or the server lost state ──────────────┐
- *            ▼                                                   │
- *   start ► LIST ── replace(items) ──► WATCH ── events ──► end ──┤
- *            ▲ │                        ▲                        │
- *            └─┴─ failed: backoff       └── closed: at once; failed or very short: backoff, same version
+ *            ┌── expired, or the server lost state ───────────────────┐
+ *            ▼                                                        │
+ *   start ► WATCH that sends what is there first ──► events ──► end ──┤
+ *            │ refused, or ended before that             ▲            │
+ *            ▼                                           │            │
+ *           LIST ──────────────────────────────────► WATCH            │
+ *            ▲ │                                         ▲            │
+ *            └─┴─ failed: backoff                        └── closed: at once; failed or very short: backoff, same version
  */
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
@@ -15,14 +18,20 @@ import { isKubeError, type KubeError } from './errors.ts';
 import type { KubeMetrics } from './metrics.ts';
 import type { Transport } from './transport.ts';
 import { pathOf, type KubeList } from './types.ts';
-import { runWatch, type RawItem, type WatchEvent, type WatchScope } from './watch.ts';
+import { runWatch, type RawItem, type WatchEnd, type WatchEvent, type WatchScope } from './watch.ts';
 
 /** Where the reflector puts what it sees. Neither method may throw. */
 export interface ReflectorSink {
-  /** The whole collection, after every list. */
-  replace(items: readonly RawItem[]): void;
+  /** The whole collection comes, object by object; what was not put is gone at its end. Not every one comes to an end. */
+  replace(): SinkReplacement;
   /** One change; `modified` may be of an object not seen before, `deleted` of one already gone. */
   change(type: 'added' | 'modified' | 'deleted', object: RawItem): void;
+}
+
+/** The whole collection on its way. Neither may throw. */
+export interface SinkReplacement {
+  readonly put: (item: RawItem) => void;
+  readonly end: () => void;
 }
 
 /** Limits of a reflector; all have defaults. */
@@ -59,6 +68,13 @@ export const defaultReflectorLimits: ReflectorLimits = {
   listTimeoutMs: 60_000,
 };
 
+/**
+ * How a collection is read as a whole. `streamed`: object by object at the beginning of the watch (Kubernetes 1.32, and
+ * from 1.34 on), so that a thousand objects are never in memory as they came; where the server cannot, and after any
+ * failure of it, `paged`: as one or several lists.
+ */
+export type Listing = 'streamed' | 'paged';
+
 /** What a reflector is built from. */
 export interface ReflectorOptions extends WatchScope {
   readonly transport: Transport;
@@ -69,6 +85,8 @@ export interface ReflectorOptions extends WatchScope {
   readonly limits?: Partial<ReflectorLimits> | undefined;
   /** 0 ≤ r < 1; `Math.random` when absent. */
   readonly random?: (() => number) | undefined;
+  /** `streamed` when absent. */
+  readonly listing?: Listing | undefined;
 }
 
 /** A running copy of a collection. */
@@ -97,14 +115,15 @@ export function createReflector(options: ReflectorOptions): Reflector {
   /** '0' is served from the server's cache; then never older than what we had; '' (newest, from etcd) after "expired". */
   let listFrom = '0';
   let heardMs: number | undefined;
+  let canStream = options.listing !== 'paged';
 
   const heard = (resourceVersion: string): void => {
     version = resourceVersion;
     heardMs = clock.monotonicMs();
   };
 
-  const readAll = async (signal: AbortSignal): Promise<{ items: RawItem[]; resourceVersion: string }> => {
-    const items: RawItem[] = [];
+  /** Puts everything there is; gives the version of it. */
+  const readPages = async (signal: AbortSignal, put: (item: RawItem) => void): Promise<string> => {
     let token: string | undefined;
     for (;;) {
       const page: KubeList<RawItem> = await transport.json({
@@ -120,9 +139,9 @@ export function createReflector(options: ReflectorOptions): Reflector {
         timeoutMs: limits.listTimeoutMs,
         signal,
       });
-      for (const item of page.items) items.push(item);
+      if (!signal.aborted) for (const item of page.items) put(item);
       token = page.metadata.continue;
-      if (token === undefined || token === '') return { items, resourceVersion: page.metadata.resourceVersion ?? '0' };
+      if (token === undefined || token === '') return page.metadata.resourceVersion ?? '0';
     }
   };
 
@@ -130,9 +149,10 @@ export function createReflector(options: ReflectorOptions): Reflector {
   const list = async (signal: AbortSignal): Promise<'ok' | 'failed' | 'unanswered'> => {
     try {
       metrics.lists.inc({ name });
-      const { items, resourceVersion } = await readAll(signal);
+      const replacement = sink.replace();
+      const resourceVersion = await readPages(signal, replacement.put);
       if (signal.aborted) return 'failed';
-      sink.replace(items);
+      replacement.end();
       heard(resourceVersion);
       listFrom = resourceVersion;
       return 'ok';
@@ -144,9 +164,18 @@ export function createReflector(options: ReflectorOptions): Reflector {
     }
   };
 
+  /** What a streamed list has not ended yet. */
+  let replacement: SinkReplacement | undefined;
+
   const onEvent = (event: WatchEvent): void => {
+    if (replacement !== undefined && event.type !== 'deleted') {
+      if (event.type !== 'bookmark') return replacement.put(event.object);
+      if (!event.endsInitialEvents) return;
+      replacement.end();
+      replacement = undefined;
+    }
     if (event.type !== 'bookmark') sink.change(event.type, event.object);
-    heard(event.resourceVersion);
+    if (replacement === undefined) heard(event.resourceVersion);
     listFrom = event.resourceVersion;
   };
 
@@ -155,21 +184,39 @@ export function createReflector(options: ReflectorOptions): Reflector {
     log.warn('watch failed, trying again', { err: error });
   };
 
-  /** Watches until the collection must be listed again, or the signal aborts. */
-  const watch = async (signal: AbortSignal): Promise<'expired' | 'failed'> => {
-    while (!signal.aborted && version !== undefined) {
+  /** A stream that ended before it had told what is there: nothing is known of what is not there any more. */
+  const giveUpStream = async (end: WatchEnd, signal: AbortSignal): Promise<'unlisted'> => {
+    replacement = undefined;
+    if (end.kind !== 'failed') return 'unlisted';
+    // Below Kubernetes 1.32, in 1.33, and wherever the feature is off.
+    canStream = end.error.status !== 422 && end.error.status !== 400;
+    if (canStream) fail(end.error);
+    else log.debug('the API server does not stream lists; it is asked for pages', { err: end.error });
+    if (end.error.retryAfterMs !== undefined) await pause(signal, false, end.error.retryAfterMs);
+    return 'unlisted';
+  };
+
+  /** Watches until the collection must be listed again, or the signal aborts; begins with a list where asked. */
+  const watch = async (signal: AbortSignal, isListed: boolean): Promise<'expired' | 'failed' | 'unlisted'> => {
+    if (!isListed) {
+      metrics.lists.inc({ name });
+      replacement = sink.replace();
+    }
+    while (!signal.aborted) {
       const startMs = clock.monotonicMs();
       metrics.watches.inc({ name });
       const spread = (limits.watchMaxSeconds - limits.watchMinSeconds) * random();
       const end = await runWatch({
         ...options,
-        resourceVersion: version,
+        resourceVersion: (replacement === undefined ? version : listFrom) ?? '',
+        sendsInitialEvents: replacement !== undefined,
         serverTimeoutSeconds: Math.round(limits.watchMinSeconds + spread),
         inactivityMs: limits.inactivityMs,
         signal,
         onEvent,
       });
       const short = clock.monotonicMs() - startMs < limits.shortWatchMs;
+      if (replacement !== undefined && end.kind !== 'stopped') return giveUpStream(end, signal);
       switch (end.kind) {
         case 'stopped':
           return 'failed';
@@ -208,8 +255,9 @@ export function createReflector(options: ReflectorOptions): Reflector {
     run: async (signal) => {
       while (!signal.aborted) {
         const startMs = clock.monotonicMs();
-        const listed = await list(signal);
-        const ended = listed === 'ok' ? await watch(signal) : 'failed';
+        const streamed = canStream ? await watch(signal, false) : 'unlisted';
+        const listed = streamed === 'unlisted' ? await list(signal) : 'ok';
+        const ended = streamed !== 'unlisted' ? streamed : listed === 'ok' ? await watch(signal, true) : 'failed';
         // A version that expired with age is listed anew at once; one that expires as soon as it is listed must not spin.
         const isAged = ended === 'expired' && clock.monotonicMs() - startMs >= limits.shortWatchMs;
         if (!isAged) await pause(signal, listed === 'unanswered');

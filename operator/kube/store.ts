@@ -16,8 +16,8 @@ export type Indexers<T> = Readonly<Record<string, (object: T) => readonly string
 
 /** The records of a collection. */
 export interface Store<T> {
-  /** Sets the whole content; the changes against what was there, deletes included. */
-  replace(items: readonly RawItem[]): Change<T>[];
+  /** Begins to set the whole content. */
+  replace(): Replacement<T>;
   /** Adds or updates one; usually one change, two when the object was deleted and made anew unseen, none when it is no news. */
   put(item: RawItem): Change<T>[];
   /** Removes one; the change has the last known record. */
@@ -29,6 +29,14 @@ export interface Store<T> {
   /** Key and record of all. */
   entries(): Iterable<[string, T]>;
   readonly size: number;
+}
+
+/** A whole content on its way, object by object, so that there need not be all of them in memory as they came. */
+export interface Replacement<T> {
+  /** As `put` of the store. */
+  put(item: RawItem): Change<T>[];
+  /** That was all: removes what was not put. */
+  end(): Change<T>[];
 }
 
 interface Entry<T> {
@@ -107,11 +115,15 @@ export function createStore<T extends Named>(
       const entry = entries.get(key);
       return entry === undefined ? [] : [drop(key, entry)];
     },
-    replace: (items) => {
-      const changes = items.flatMap(put);
-      const present = new Set(items.map((item) => keyOf(item.metadata)));
-      for (const [key, entry] of entries) if (!present.has(key)) changes.push(drop(key, entry));
-      return changes;
+    replace: () => {
+      const present = new Set<string>();
+      return {
+        put: (item) => {
+          present.add(keyOf(item.metadata));
+          return put(item);
+        },
+        end: () => [...entries].flatMap(([key, entry]) => (present.has(key) ? [] : [drop(key, entry)])),
+      };
     },
     get: (key) => entries.get(key)?.object,
     list: () => (listed ??= [...entries.values()].map((entry) => entry.object)),

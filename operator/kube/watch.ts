@@ -22,10 +22,10 @@ export interface RawItem {
   readonly metadata: ObjectMeta;
 }
 
-/** What a watch reports. Bookmarks only move the resource version. */
+/** What a watch reports. Bookmarks only move the resource version; one of them ends the objects that were there before. */
 export type WatchEvent =
   | { readonly type: 'added' | 'modified' | 'deleted'; readonly object: RawItem; readonly resourceVersion: string }
-  | { readonly type: 'bookmark'; readonly resourceVersion: string };
+  | { readonly type: 'bookmark'; readonly resourceVersion: string; readonly endsInitialEvents: boolean };
 
 /**
  * How a watch ended:
@@ -43,7 +43,10 @@ export type WatchEnd =
 export interface WatchOptions extends WatchScope {
   readonly transport: Transport;
   readonly clock: Clock;
+  /** Where it begins; with `sendsInitialEvents` not older than this, and empty for the newest. */
   readonly resourceVersion: string;
+  /** Whether what is there comes first, object by object, as `added`; a server that cannot do this refuses the watch. */
+  readonly sendsInitialEvents: boolean;
   /** How long the server shall keep it open, seconds. */
   readonly serverTimeoutSeconds: number;
   /** Milliseconds without a byte after which the other end counts as gone. Longer than the bookmark period (1 min). */
@@ -66,6 +69,7 @@ export async function runWatch(options: WatchOptions): Promise<WatchEnd> {
         resourceVersion: options.resourceVersion,
         allowWatchBookmarks: true,
         timeoutSeconds: options.serverTimeoutSeconds,
+        ...(options.sendsInitialEvents && { sendInitialEvents: true, resourceVersionMatch: 'NotOlderThan' }),
         labelSelector: options.labelSelector,
         fieldSelector: options.fieldSelector,
       },
@@ -130,5 +134,7 @@ function parseLine(line: string, request: string): WatchEvent | KubeError {
   if (type === undefined || object === undefined || resourceVersion === undefined) {
     return new KubeError('transport', request, `a line is not an event: ${line.slice(0, 100)}`);
   }
-  return type === 'bookmark' ? { type, resourceVersion } : { type, object, resourceVersion };
+  if (type !== 'bookmark') return { type, object, resourceVersion };
+  const { annotations = {} } = object.metadata;
+  return { type, resourceVersion, endsInitialEvents: annotations['k8s.io/initial-events-end'] === 'true' };
 }

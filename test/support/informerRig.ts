@@ -5,7 +5,7 @@
 import { expect } from 'chai';
 import type { KubeClient } from '../../operator/kube/client.ts';
 import { createInformer, type Informer } from '../../operator/kube/informer.ts';
-import type { ReflectorLimits } from '../../operator/kube/reflector.ts';
+import type { Listing, ReflectorLimits } from '../../operator/kube/reflector.ts';
 import type { TransportLimits } from '../../operator/kube/transport.ts';
 import { resources, type RawConfigMap } from '../../operator/kube/types.ts';
 import { systemClock } from '../../operator/runtime/clock.ts';
@@ -22,6 +22,8 @@ const fieldSelector = 'metadata.name!=kube-root-ca.crt';
 export interface RigOptions {
   readonly client?: KubeClient;
   readonly limits?: Partial<ReflectorLimits>;
+  /** `paged` when absent. */
+  readonly listing?: Listing;
   readonly labelSelector?: string;
   readonly transform?: (raw: unknown) => RawConfigMap;
   /** Added before the handler that fills `seen`. */
@@ -74,6 +76,7 @@ export async function createInformerRig(api: TestApiServer): Promise<InformerRig
       log: silentLog,
       metrics: api.metrics,
       limits: { ...shortLimits, ...options.limits },
+      listing: options.listing ?? 'paged',
     });
     if (options.firstHandler !== undefined) informer.onChange(options.firstHandler);
     informer.onChange(
