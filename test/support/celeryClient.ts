@@ -93,8 +93,13 @@ def answer(op, *rest):
         app.AsyncResult(rest[0]).revoke(**rest[1])
         return None
     if op == 'get':
+        found = app.AsyncResult(rest[0])
+        # A result that comes while Celery's client subscribes to it, it hears of only when it asks again.
+        until = time.time() + 20
+        while not found.ready() and time.time() < until:
+            time.sleep(0.01)
         try:
-            return {'value': app.AsyncResult(rest[0]).get(timeout=20)}
+            return {'value': found.get(timeout=1)}
         except Exception as exc:
             return {'raised': f'{type(exc).__module__}.{type(exc).__name__}', 'text': str(exc)}
     if op == 'events':
