@@ -11,5 +11,5 @@ USER 65532:65532
 # back, and not kept in pieces.
 ENV NODE_ENV=production MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072 MUSTER_WORKER_FILE=/app/muster_worker.py
 # Source maps turn a stack trace into lines of this repository; the heap bound fits the chart's memory limit. The other
-# three keep 1,000 pools in 110 MB instead of 140 MB (`npm run bench`), for some more garbage collection.
+# three keep 1,000 pools in less memory (`npm run bench`), for some more garbage collection.
 ENTRYPOINT ["node", "--enable-source-maps", "--max-old-space-size=160", "--max-semi-space-size=1", "--optimize-for-size", "--heap-growing-percent=15", "/app/operator.mjs"]
