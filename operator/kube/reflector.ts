@@ -164,18 +164,18 @@ export function createReflector(options: ReflectorOptions): Reflector {
     }
   };
 
-  /** What a streamed list has not ended yet. */
-  let replacement: SinkReplacement | undefined;
+  /** The list that a watch sends first, until it has sent all of it. */
+  let streamed: SinkReplacement | undefined;
 
   const onEvent = (event: WatchEvent): void => {
-    if (replacement !== undefined && event.type !== 'deleted') {
-      if (event.type !== 'bookmark') return replacement.put(event.object);
+    if (streamed !== undefined && event.type !== 'deleted') {
+      if (event.type !== 'bookmark') return streamed.put(event.object);
       if (!event.endsInitialEvents) return;
-      replacement.end();
-      replacement = undefined;
+      streamed.end();
+      streamed = undefined;
     }
     if (event.type !== 'bookmark') sink.change(event.type, event.object);
-    if (replacement === undefined) heard(event.resourceVersion);
+    if (streamed === undefined) heard(event.resourceVersion);
     listFrom = event.resourceVersion;
   };
 
@@ -186,7 +186,7 @@ export function createReflector(options: ReflectorOptions): Reflector {
 
   /** A stream that ended before it had told what is there: nothing is known of what is not there any more. */
   const giveUpStream = async (end: WatchEnd, signal: AbortSignal): Promise<'unlisted'> => {
-    replacement = undefined;
+    streamed = undefined;
     if (end.kind !== 'failed') return 'unlisted';
     // Below Kubernetes 1.32, in 1.33, and wherever the feature is off.
     canStream = end.error.status !== 422 && end.error.status !== 400;
@@ -200,7 +200,7 @@ export function createReflector(options: ReflectorOptions): Reflector {
   const watch = async (signal: AbortSignal, isListed: boolean): Promise<'expired' | 'failed' | 'unlisted'> => {
     if (!isListed) {
       metrics.lists.inc({ name });
-      replacement = sink.replace();
+      streamed = sink.replace();
     }
     while (!signal.aborted) {
       const startMs = clock.monotonicMs();
@@ -208,15 +208,15 @@ export function createReflector(options: ReflectorOptions): Reflector {
       const spread = (limits.watchMaxSeconds - limits.watchMinSeconds) * random();
       const end = await runWatch({
         ...options,
-        resourceVersion: (replacement === undefined ? version : listFrom) ?? '',
-        sendsInitialEvents: replacement !== undefined,
+        resourceVersion: (streamed === undefined ? version : listFrom) ?? '',
+        sendsInitialEvents: streamed !== undefined,
         serverTimeoutSeconds: Math.round(limits.watchMinSeconds + spread),
         inactivityMs: limits.inactivityMs,
         signal,
         onEvent,
       });
       const short = clock.monotonicMs() - startMs < limits.shortWatchMs;
-      if (replacement !== undefined && end.kind !== 'stopped') return giveUpStream(end, signal);
+      if (streamed !== undefined && end.kind !== 'stopped') return giveUpStream(end, signal);
       switch (end.kind) {
         case 'stopped':
           return 'failed';
@@ -251,16 +251,22 @@ export function createReflector(options: ReflectorOptions): Reflector {
     return clock.sleep(Math.max(waitMs, atLeastMs), signal);
   };
 
+  /** Reads the collection and watches it, until it must be read again. */
+  const listAndWatch = async (signal: AbortSignal): Promise<'expired' | 'failed' | 'unlisted' | 'unanswered'> => {
+    const ended = canStream ? await watch(signal, false) : 'unlisted';
+    if (ended !== 'unlisted') return ended;
+    const listed = await list(signal);
+    return listed === 'ok' ? watch(signal, true) : listed;
+  };
+
   return {
     run: async (signal) => {
       while (!signal.aborted) {
         const startMs = clock.monotonicMs();
-        const streamed = canStream ? await watch(signal, false) : 'unlisted';
-        const listed = streamed === 'unlisted' ? await list(signal) : 'ok';
-        const ended = streamed !== 'unlisted' ? streamed : listed === 'ok' ? await watch(signal, true) : 'failed';
+        const ended = await listAndWatch(signal);
         // A version that expired with age is listed anew at once; one that expires as soon as it is listed must not spin.
         const isAged = ended === 'expired' && clock.monotonicMs() - startMs >= limits.shortWatchMs;
-        if (!isAged) await pause(signal, listed === 'unanswered');
+        if (!isAged) await pause(signal, ended === 'unanswered');
       }
     },
     resourceVersion: () => version,

@@ -14,8 +14,8 @@ local unacked, index, claims = KEYS[1], KEYS[2], KEYS[3]
 local limit, acks, moves, confirmed = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local at = 8
 
--- While there is work, no command here is one that only reads: for such a one Redis would remember all keys of the script,
--- and announce to this worker what its own next call changes, with every call.
+-- While there is work, nothing but a move uses a command that only reads: for such a one Redis remembers all keys of the
+-- script, and announces to this worker what its own next call changes.
 -- With memory full Redis refuses writes that grow, but not once a script has written something else: what follows frees
 -- memory, and must not stop half way.
 redis.call('HDEL', claims, '', unpack(ARGV, at, at + confirmed - 1))
