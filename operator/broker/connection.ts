@@ -6,6 +6,7 @@
  */
 import { Redis, type RedisOptions } from 'ioredis';
 import type { Clock } from '../runtime/clock.ts';
+import { createRoster, type Seated } from '../runtime/roster.ts';
 import type { BrokerEndpoint } from './endpoint.ts';
 import { BrokerError, connectionFailure, isReplyError, replyFailure, timeoutFailure } from './failures.ts';
 
@@ -54,13 +55,13 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
   let phase: 'opening' | 'open' | 'ended' = 'opening';
   let lastError: unknown;
   /** Every wait in progress, so that none outlives the connection. (A race with one long-lived promise would leak.) */
-  const waiting = new Set<(failure: BrokerError) => void>();
+  const waiting = createRoster<Seated & { readonly fail: (failure: BrokerError) => void }>();
 
   const end = (failure: BrokerError): void => {
     if (phase === 'ended') return;
     const wasOpen = phase === 'open';
     phase = 'ended';
-    for (const fail of waiting) fail(failure);
+    for (const { fail } of waiting) fail(failure);
     options.signal.removeEventListener('abort', close);
     redis.disconnect();
     // disconnect() only half-closes, and a peer that is gone never answers that.
@@ -92,13 +93,14 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
       const timer = clock.setTimer(timeoutMs, () => end(timedOut()));
       const done = (): void => {
         timer.cancel();
-        waiting.delete(fail);
+        waiting.remove(wait);
       };
       const fail = (failure: BrokerError): void => {
         done();
         reject(failure);
       };
-      waiting.add(fail);
+      const wait = { seat: undefined, fail };
+      waiting.add(wait);
       // Written out: a worker that runs short tasks does this thousands of times a second.
       work.then(
         (value) => {

@@ -9,6 +9,7 @@
  *
  * An early acknowledgement loses a task that runs when its worker dies; a late one runs it again.
  */
+import { createRoster } from '../../operator/runtime/roster.ts';
 import { createSlots } from '../pool/slots.ts';
 import { parseMessage, type TaskMessage } from '../protocol/message.ts';
 import { NotRegistered, TaskRevokedError } from '../task/errors.ts';
@@ -29,7 +30,7 @@ const longestTimerMs = 2_000_000_000;
 /** Builds the executor. */
 export function createExecutor(deps: ExecutorDeps): Executor {
   const { clock, log, observer, registry } = deps;
-  const requests = new Map<string, Request>();
+  const requests = createRoster<Request>();
   let scheduled = 0;
   let unacked = 0;
   let refusing = 0;
@@ -47,17 +48,16 @@ export function createExecutor(deps: ExecutorDeps): Executor {
   }
   let { prefetch } = deps;
   let isGivingBack = false;
-  const late: Delivery[] = [];
 
   const ack = (request: Request): void => {
     if (request.isAcked) return;
     request.isAcked = true;
     unacked -= 1;
-    deps.consumer().ack(request.delivery.tag);
+    deps.consumer().ack(request.delivery);
   };
   const forget = (request: Request): void => {
     request.phase = 'done';
-    requests.delete(request.delivery.tag);
+    requests.remove(request);
     deps.consumer().wake();
     if (running() === 0) for (const resolve of whenIdle) resolve();
   };
@@ -79,7 +79,8 @@ export function createExecutor(deps: ExecutorDeps): Executor {
   const { succeed, fail, store, conclude, metaOf, failureOf } = createOutcomes(deps, settlement);
 
   const receive = (delivery: Delivery): void => {
-    if (isGivingBack) return giveBackLate(delivery);
+    // Was on its way when the worker stopped taking.
+    if (isGivingBack) return deps.consumer().requeue(delivery, 'head');
     const parsed = parseMessage(delivery.raw);
     if (parsed.kind !== 'ok') return drop(delivery, parsed);
     const { message } = parsed;
@@ -88,19 +89,11 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     if (deps.isRevoked(message)) return refuse(delivery, message, 'revoked', new TaskRevokedError('revoked'));
     const nowMs = clock.now();
     const request = newRequest(delivery, message, task, nowMs);
-    requests.set(delivery.tag, request);
+    requests.add(request);
     unacked += 1;
     observer.received(request);
     if (message.etaMs !== undefined && message.etaMs > nowMs) hold(request, message.etaMs);
     else if (!rateLimits.hold(request)) slots.add(request);
-  };
-
-  /** Was on its way when the worker stopped taking. All of one answer go back in order: the last one first. */
-  const giveBackLate = (delivery: Delivery): void => {
-    if (late.push(delivery) > 1) return;
-    queueMicrotask(() => {
-      for (const each of late.splice(0).reverse()) deps.consumer().requeue(each, 'head');
-    });
   };
 
   /** No request can be made of it. Nobody can read a malformed message, so it is kept where a person can. */
@@ -113,7 +106,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       return;
     }
     log.error('a message is in a form that is not accepted; it was dropped', { queue: delivery.queue, why, id, task });
-    deps.consumer().ack(delivery.tag);
+    deps.consumer().ack(delivery);
   };
 
   const refuse = (
@@ -130,10 +123,10 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     // Counted as waiting meanwhile, so that a backend that is gone does not let the whole queue in.
     refusing += 1;
     Promise.all([stored, why === 'unknown' ? deps.continuation.failed(message, error) : undefined])
-      .then(() => deps.consumer().ack(delivery.tag))
+      .then(() => deps.consumer().ack(delivery))
       .catch((err: unknown) => {
         log.error('what follows a refused task could not be sent; it stays', { ...fields, err });
-        deps.consumer().release(delivery.tag);
+        deps.consumer().release(delivery);
       })
       .finally(() => {
         refusing -= 1;
@@ -248,7 +241,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
         if (!request.isAcked) {
           request.isAcked = true;
           unacked -= 1;
-          deps.consumer().release(request.delivery.tag);
+          deps.consumer().release(request.delivery);
         }
         log.error('the outcome of a task could not be stored', {
           task: request.message.task,
@@ -269,13 +262,13 @@ export function createExecutor(deps: ExecutorDeps): Executor {
         waiting: slots.waiting + rateLimits.waiting + refusing,
         unacked: unacked - scheduled + refusing,
       }),
-    requests: () => requests.values(),
+    requests: () => requests,
     handBack() {
       isGivingBack = true;
       slots.drain();
-      const idle = [...requests.values()].filter(({ phase }) => phase === 'waiting' || phase === 'scheduled');
-      // The last one first: each goes to the head, so that the first one is at the head in the end.
-      for (const request of idle.reverse()) giveBack(request);
+      const idle = [...requests].filter(({ phase }) => phase === 'waiting' || phase === 'scheduled');
+      // The consumer knows in which order they were claimed.
+      for (const request of idle) giveBack(request);
       return idle.length;
     },
     takeAgain() {
@@ -285,7 +278,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       return isGivingBack;
     },
     revoke(isMeant, terminate) {
-      const meant = [...requests.values()].filter(({ message }) => isMeant(message));
+      const meant = [...requests].filter(({ message }) => isMeant(message));
       for (const request of meant) {
         if (request.phase !== 'running') {
           withdraw(request);
@@ -311,7 +304,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       }),
     abandon() {
       const lost: Request[] = [];
-      for (const request of [...requests.values()].filter(({ phase }) => phase === 'running')) {
+      for (const request of [...requests].filter(({ phase }) => phase === 'running')) {
         request.abort?.abort(new Error('the worker ends'));
         if (request.isAcked) lost.push(request);
         else giveBack(request);
@@ -349,6 +342,6 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     unacked -= 1;
     request.isAcked = true;
     request.phase = 'done';
-    requests.delete(request.delivery.tag);
+    requests.remove(request);
   }
 }

@@ -1,5 +1,6 @@
 /** One message on its way through the worker. */
 import type { Timer } from '../../operator/runtime/clock.ts';
+import type { Seated } from '../../operator/runtime/roster.ts';
 import type { TaskMessage } from '../protocol/message.ts';
 import type { Task } from '../task/define.ts';
 import type { Delivery } from '../transport/exchange.ts';
@@ -8,7 +9,7 @@ import type { Delivery } from '../transport/exchange.ts';
 export type RequestPhase = 'scheduled' | 'waiting' | 'running' | 'done';
 
 /** A message and what became of it. */
-export interface Request {
+export interface Request extends Seated {
   readonly delivery: Delivery;
   readonly message: TaskMessage;
   readonly task: Task;
@@ -49,6 +50,7 @@ export function newRequest(delivery: Delivery, message: TaskMessage, task: Task,
     leftBehind: undefined,
     failedWith: undefined,
     timers: undefined,
+    seat: undefined,
   };
 }
 

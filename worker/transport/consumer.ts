@@ -10,6 +10,7 @@
 import type { Command, Reply } from '../../operator/broker/connection.ts';
 import { BrokerError } from '../../operator/broker/failures.ts';
 import type { Timer } from '../../operator/runtime/clock.ts';
+import { createRoster, type Seated } from '../../operator/runtime/roster.ts';
 import {
   buildExchange,
   isWorthRetrying,
@@ -38,7 +39,7 @@ const lookMs = 30_000;
 const retryMs = { refused: 500, move: 5_000 };
 const sweepMs = 60_000;
 
-interface Sent {
+interface Sent extends Seated {
   readonly call: Call;
   readonly commands: readonly Command[];
 }
@@ -54,9 +55,9 @@ export function createConsumer(options: ConsumerOptions): Consumer {
   let outbox: Command[] = [];
   /** Claims whose answer is here, to be forgotten by Redis. */
   const confirmed: (string | number)[] = [];
-  const underWay = new Map<number, Sent>();
+  const underWay = createRoster<Sent>();
   /** What came back without effect, to be sent again in the order in which it was sent. */
-  let returned: Sent[] = [];
+  let returned: Omit<Sent, 'seat'>[] = [];
   /** Calls whose answer never came: what they claimed is looked up over the next connection. */
   const unanswered = new Set<number>();
   let connection = 0;
@@ -165,8 +166,9 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     const commands = outbox;
     outbox = [];
     reserved += call.limit;
-    underWay.set(call.number, { call, commands });
-    void send({ call, commands }, wakes);
+    const sent = { call, commands, seat: undefined };
+    underWay.add(sent);
+    void send(sent, wakes);
     if (acks.length + moves.length > 0) schedule();
   };
 
@@ -191,22 +193,22 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     }
     const last = replies[commands.length];
     if (last?.kind === 'ok') {
-      underWay.delete(call.number);
+      underWay.remove(sent);
       reserved -= call.limit;
       outbox = [...refusedCommands, ...outbox];
       refusal = '';
       settle(call, readClaimed(call, last), wakesBefore);
     } else {
-      giveUp({ call, commands: refusedCommands });
+      giveUp(sent, refusedCommands);
       refused(last?.error.message ?? 'no answer');
     }
     schedule();
   };
 
-  const giveUp = (sent: Sent): void => {
-    underWay.delete(sent.call.number);
+  const giveUp = (sent: Sent, commands = sent.commands): void => {
+    underWay.remove(sent);
     reserved -= sent.call.limit;
-    returned.push(sent);
+    returned.push({ call: sent.call, commands });
   };
 
   const settle = (call: Call, claimed: Claimed, wakesBefore: number): void => {
@@ -266,7 +268,8 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     refusal = '';
     confirmed.push(...unanswered);
     unanswered.clear();
-    for (const delivery of found) if (!holdings.has(delivery.tag)) holdings.add(delivery);
+    const held = holdings.tags();
+    for (const delivery of found) if (!held.has(delivery.tag)) holdings.add(delivery);
     handOver();
     await upkeep.renew();
   };
@@ -309,32 +312,35 @@ export function createConsumer(options: ConsumerOptions): Consumer {
   repeat(Math.min(sweepMs, options.visibilityTimeoutSeconds * 1000), () => upkeep.sweep());
 
   return {
-    ack(tag) {
-      holdings.forget(tag);
-      acks.push(tag);
+    ack(delivery) {
+      holdings.forget(delivery);
+      acks.push(delivery.tag);
       schedule();
     },
-    requeue({ tag, list, raw }, end) {
+    requeue(delivery, end) {
+      const { tag, list, raw } = delivery;
       const move: Move = { tag, end, list, raw: markRedelivered(raw) };
       if (end === 'tail') moves.push(move);
-      else holdings.giveBack(move);
-      holdings.forget(tag);
+      else holdings.giveBack(delivery, move);
+      holdings.forget(delivery);
       schedule();
     },
-    replace({ tag }, list, raw, isAcked) {
-      holdings.forget(tag);
+    replace(delivery, list, raw, isAcked) {
+      const { tag } = delivery;
+      holdings.forget(delivery);
       moves.push(isAcked ? { tag: `replaced.${tag}`, end: 'once', list, raw } : { tag, end: 'tail', list, raw });
       schedule();
     },
-    release: (tag) => holdings.forget(tag),
+    release: (delivery) => holdings.forget(delivery),
     push(tag, list, raw) {
       // Not by the tag alone: a retry of this very message, which stands for that tag, would count as sent already.
       moves.push({ tag: `sent.${tag}`, end: 'once', list, raw });
       schedule();
     },
-    bury({ tag, queue, raw }) {
+    bury(delivery) {
+      const { tag, queue, raw } = delivery;
       const list = `${prefixOf(keys)}muster.malformed.${queue}`;
-      holdings.forget(tag);
+      holdings.forget(delivery);
       moves.push({ tag, end: 'tail', list, raw });
       schedule();
       return list;

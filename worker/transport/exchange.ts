@@ -2,11 +2,12 @@
  * The one call of a consumer: what goes into it and what comes back. Kept apart from the loop that decides when to call.
  */
 import type { Command, Reply } from '../../operator/broker/connection.ts';
+import type { Seated } from '../../operator/runtime/roster.ts';
 import { kombuSeparator, type BrokerKeys } from '../protocol/keys.ts';
 import { scripts } from './script.ts';
 
 /** A message that was claimed. It stays in the hash of unacknowledged messages until it is settled. */
-export interface Delivery {
+export interface Delivery extends Seated {
   /** Its delivery tag: the name under which it is settled. */
   readonly tag: string;
   /** The list that it was taken from, which is where it goes back to. */
@@ -14,6 +15,13 @@ export interface Delivery {
   readonly queue: string;
   /** The message as it lay in the list. */
   readonly raw: string;
+  /** Counts all that the consumer claimed, in their order; -1 until it holds it. */
+  number: number;
+}
+
+/** What was claimed, before anybody holds it. */
+export function newDelivery(tag: string, list: string, queue: string, raw: string): Delivery {
+  return { tag, list, queue, raw, number: -1, seat: undefined };
 }
 
 /** A message that leaves the hash for a list, unless somebody else moved it meanwhile. */
@@ -81,7 +89,7 @@ export function readClaimed(call: Call, reply: Extract<Reply, { kind: 'ok' }>): 
   const deliveries: Delivery[] = [];
   for (let at = failed.length; at + 2 < flat.length; at += 3) {
     const [list, queue] = call.lists[Number(flat[at + 1])] ?? ['', ''];
-    deliveries.push({ tag: String(flat[at]), list, queue, raw: String(flat[at + 2]) });
+    deliveries.push(newDelivery(String(flat[at]), list, queue, String(flat[at + 2])));
   }
   return { deliveries, isWatched: watched === 1, problem: String(problem ?? ''), failed };
 }

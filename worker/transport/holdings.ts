@@ -1,20 +1,20 @@
 /** What a consumer holds: from its claim until it is settled, in the order in which it was claimed. */
+import { createRoster } from '../../operator/runtime/roster.ts';
 import type { Delivery, Move } from './exchange.ts';
 
 /** The messages of a consumer. */
 export interface Holdings {
-  has(tag: string): boolean;
   /** Tags of all of them. */
-  tags(): readonly string[];
+  tags(): ReadonlySet<string>;
   /** How many are not handed over yet. */
   arrived(): number;
   add(delivery: Delivery): void;
   /** Takes out the next ones to hand over, at most so many. */
   next(most: number): readonly Delivery[];
   /** Holds a message no more. */
-  forget(tag: string): void;
-  /** Keeps a move to the head of a list until its turn has come. */
-  giveBack(move: Move): void;
+  forget(delivery: Delivery): void;
+  /** Keeps a move of a message to the head of a list until its turn has come. */
+  giveBack(delivery: Delivery, move: Move): void;
   /** How many are to be put at the head of their lists. */
   heads(): number;
   /**
@@ -26,28 +26,27 @@ export interface Holdings {
 
 /** Nothing, for a start. */
 export function createHoldings(): Holdings {
-  /** Tag and place among all that were claimed. */
-  const places = new Map<string, number>();
+  const held = createRoster<Delivery>();
   const arrived: Delivery[] = [];
-  let heads: { readonly move: Move; readonly place: number }[] = [];
-  let nextPlace = 0;
+  let heads: { readonly move: Move; readonly number: number }[] = [];
+  let claims = 0;
 
   return {
-    has: (tag) => places.has(tag),
-    tags: () => [...places.keys()],
+    tags: () => new Set([...held].map(({ tag }) => tag)),
     arrived: () => arrived.length,
     add(delivery) {
-      places.set(delivery.tag, nextPlace++);
+      delivery.number = claims++;
+      held.add(delivery);
       arrived.push(delivery);
     },
     next: (most) => arrived.splice(0, most),
-    forget: (tag) => void places.delete(tag),
-    giveBack(move) {
-      heads.push({ move, place: places.get(move.tag) ?? -1 });
+    forget: (delivery) => held.remove(delivery),
+    giveBack({ number }, move) {
+      heads.push({ move, number });
     },
     heads: () => heads.length,
     orderedHeads() {
-      const ordered = heads.sort((one, other) => other.place - one.place).map(({ move }) => move);
+      const ordered = heads.sort((one, other) => other.number - one.number).map(({ move }) => move);
       heads = [];
       return ordered;
     },

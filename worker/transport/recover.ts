@@ -1,6 +1,6 @@
 /** Finds what calls claimed whose answer was lost with the connection. */
 import type { BrokerKeys } from '../protocol/keys.ts';
-import { queueOfList, type Delivery } from './exchange.ts';
+import { newDelivery, queueOfList, type Delivery } from './exchange.ts';
 import type { Link } from './link.ts';
 import { splitUnacked } from './restored.ts';
 import { scripts } from './script.ts';
@@ -35,6 +35,6 @@ export async function recoverClaims(options: RecoverOptions): Promise<Delivery[]
     const unacked = value === null ? undefined : splitUnacked(value);
     const tag = tags[place] ?? '';
     const list = lists.get(tag) ?? '';
-    return unacked === undefined ? [] : [{ tag, list, queue: queueOfList(keys, list), raw: unacked.raw }];
+    return unacked === undefined ? [] : [newDelivery(tag, list, queueOfList(keys, list), unacked.raw)];
   });
 }

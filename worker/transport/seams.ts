@@ -10,7 +10,7 @@ import type { LinkState } from './link.ts';
 /** A consumer of some queues. */
 export interface Consumer {
   /** Done with a message. */
-  ack(tag: string): void;
+  ack(delivery: Delivery): void;
   /** Puts a message back: the tail is served last (as a reject with requeue), the head next (as a restore). */
   requeue(delivery: Delivery, end: 'head' | 'tail'): void;
   /**
@@ -21,7 +21,7 @@ export interface Consumer {
   /** Sends a message with the next settlement, and before it; once, even if the call is sent twice. `tag` is its own. */
   push(tag: string, list: string, raw: string): void;
   /** Holds a message no more and does not settle it: when its visibility timeout has passed, some worker gets it again. */
-  release(tag: string): void;
+  release(delivery: Delivery): void;
   /** Takes a message that no worker can read out of the way, into the list `muster.malformed.QUEUE`; gives the list's name. */
   bury(delivery: Delivery): string;
   /** Sends a command before the next settlement; sent again until Redis has taken it. */

@@ -22,7 +22,7 @@ export interface UpkeepOptions {
   readonly visibilityTimeoutSeconds: number;
   /** Claims of the consumer. */
   readonly claimsKey: string;
-  readonly holdings: Pick<Holdings, 'has' | 'tags'>;
+  readonly holdings: Pick<Holdings, 'tags'>;
   /** Moves messages now; gives how many could not be moved. */
   readonly move: (moves: readonly Move[]) => Promise<number>;
 }
@@ -68,7 +68,7 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
     async renew() {
       // A worker that dies leaves nothing behind for ever.
       await link.evaluate(['expire', options.claimsKey, claimsSeconds]);
-      const tags = holdings.tags();
+      const tags = [...holdings.tags()];
       for (let at = 0; at < tags.length; at += most.renewed) {
         const some = tags.slice(at, at + most.renewed);
         await link.evaluate(['evalsha', scripts.renew.sha, 1, keys.unackedIndex, ...some]);
@@ -80,14 +80,15 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
       let unreadable = 0;
       for (let isFirst = true; ; isFirst = false) {
         const [rows, ...flat] = await overdue(skipped, isFirst);
+        const held = holdings.tags();
         const moves: Move[] = [];
         for (let at = 0; at + 2 < flat.length; at += 3) {
           const [tag = '', score = '', value = ''] = flat.slice(at, at + 3);
-          const unacked = holdings.has(tag) ? undefined : splitUnacked(value);
+          const unacked = held.has(tag) ? undefined : splitUnacked(value);
           const list = unacked === undefined ? undefined : await listOf(unacked);
           if (unacked === undefined || list === undefined) {
             skipped += 1;
-            if (!holdings.has(tag)) unreadable += 1;
+            if (!held.has(tag)) unreadable += 1;
             continue;
           }
           moves.push({ tag, end: 'head', list, raw: markRedelivered(unacked.raw), score });

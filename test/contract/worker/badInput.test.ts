@@ -54,6 +54,7 @@ describe('bad input to the Node worker', function () {
   const malformed: Readonly<Record<string, string>> = {
     'no JSON': '{"body": "half a mess',
     'not UTF-8 and no JSON': 'ÿ\u0000þ',
+    'no JSON, although its end looks well': JSON.stringify(envelope).replace('"headers":', '"headers"'),
     'a JSON number': '7',
     'an empty object': '{}',
     'JSON that is nested too deep': '['.repeat(5_000) + ']'.repeat(5_000),
