@@ -39,10 +39,12 @@ const lookMs = 30_000;
 const retryMs = { refused: 500, move: 5_000 };
 const sweepMs = 60_000;
 
-interface Sent extends Seated {
+/** A call, and what goes before it in its round trip. */
+interface Parcel {
   readonly call: Call;
   readonly commands: readonly Command[];
 }
+type Sent = Parcel & Seated;
 
 /** Starts to consume. */
 export function createConsumer(options: ConsumerOptions): Consumer {
@@ -57,8 +59,8 @@ export function createConsumer(options: ConsumerOptions): Consumer {
   const confirmed: (string | number)[] = [];
   const underWay = createRoster<Sent>();
   /** What came back without effect, to be sent again in the order in which it was sent. */
-  let returned: Omit<Sent, 'seat'>[] = [];
-  /** Calls whose answer never came: what they claimed is looked up over the next connection. */
+  let returned: Parcel[] = [];
+  /** Calls whose answer never came: what they did is looked up over the next connection. */
   const unanswered = new Set<number>();
   let connection = 0;
   /** Moves that Redis refused, until they are tried again. */
@@ -157,7 +159,8 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     if (limit === 0 && acks.length + moves.length + outbox.length === 0) return settleIdle();
     const call: Call = {
       ...{ number: nextNumber++, connection, limit, queues: queues.length },
-      acks: acks.splice(0, most.settlements),
+      // Not before all that was sent in its task: what an acknowledged task sent would be lost with this process.
+      acks: moves.length > most.settlements ? [] : acks.splice(0, most.settlements),
       moves: moves.splice(0, most.settlements),
       confirmed: confirmed.splice(0, most.settlements),
       lists: lists(),
@@ -179,7 +182,7 @@ export function createConsumer(options: ConsumerOptions): Consumer {
       replies = await link.send([...commands, buildExchange(keys, claimsKey, call)]);
     } catch (err) {
       // The connection ended before the answer: the script may have run.
-      if (call.limit > 0) unanswered.add(call.number);
+      if (call.limit + call.moves.length > 0) unanswered.add(call.number);
       giveUp(sent);
       if (!(err instanceof BrokerError)) log.error('a call to the broker failed', { err });
       schedule();
@@ -212,7 +215,7 @@ export function createConsumer(options: ConsumerOptions): Consumer {
   };
 
   const settle = (call: Call, claimed: Claimed, wakesBefore: number): void => {
-    if (claimed.deliveries.length > 0) confirmed.push(call.number);
+    if (claimed.deliveries.length + call.moves.length > 0) confirmed.push(call.number);
     for (const move of call.moves) if (move.end === 'once' && !claimed.failed.includes(move)) confirmed.push(move.tag);
     if (claimed.failed.length > 0) {
       postponed += 1;
@@ -257,19 +260,22 @@ export function createConsumer(options: ConsumerOptions): Consumer {
   };
 
   const settleIdle = (): void => {
-    if (underWay.size > 0 || postponed > 0) return;
+    if (underWay.size + postponed + holdings.arrived() + holdings.heads() > 0) return;
     for (const resolve of idle) resolve();
     idle.clear();
   };
 
   const recover = async (): Promise<void> => {
     connection += 1;
-    const found = await recoverClaims({ link, keys, claimsKey, connection, unanswered });
+    const { deliveries, carriedOut } = await recoverClaims({ link, keys, claimsKey, connection, unanswered });
+    // Another worker may have claimed meanwhile what went back: moved again, it would be taken away from that one, and run
+    // twice. (Those that are done once are sent again: Redis may have refused one of them.)
+    returned = returned.map((parcel) => (carriedOut.has(parcel.call.number) ? withoutMoves(parcel) : parcel));
     refusal = '';
     confirmed.push(...unanswered);
     unanswered.clear();
     const held = holdings.tags();
-    for (const delivery of found) if (!held.has(delivery.tag)) holdings.add(delivery);
+    for (const delivery of deliveries) if (!held.has(delivery.tag)) holdings.add(delivery);
     handOver();
     await upkeep.renew();
   };
@@ -341,7 +347,7 @@ export function createConsumer(options: ConsumerOptions): Consumer {
       const { tag, queue, raw } = delivery;
       const list = `${prefixOf(keys)}muster.malformed.${queue}`;
       holdings.forget(delivery);
-      moves.push({ tag, end: 'tail', list, raw });
+      moves.push({ tag, end: 'bury', list, raw });
       schedule();
       return list;
     },
@@ -383,4 +389,8 @@ export function createConsumer(options: ConsumerOptions): Consumer {
       await link.close();
     },
   };
+}
+
+function withoutMoves({ call, commands }: Parcel): Parcel {
+  return { call: { ...call, moves: call.moves.filter(({ end }) => end === 'once') }, commands };
 }

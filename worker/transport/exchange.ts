@@ -29,9 +29,9 @@ export interface Move {
   readonly tag: string;
   /**
    * Which end of the list: the tail is served last, the head next. `once`: to the tail, although the hash does not hold
-   * the message any more; for what stands for an acknowledged one.
+   * the message any more; for what stands for an acknowledged one. `bury`: to the tail, byte for byte as it came.
    */
-  readonly end: 'head' | 'tail' | 'once';
+  readonly end: 'head' | 'tail' | 'once' | 'bury';
   readonly list: string;
   readonly raw: string;
   /** Move it only if it was not delivered or renewed since it had this score. */
@@ -64,7 +64,7 @@ export interface Claimed {
   readonly failed: readonly Move[];
 }
 
-const pushes = { head: 'RPUSH', tail: 'LPUSH', once: 'ONCE' } as const;
+const pushes = { head: 'RPUSH', tail: 'LPUSH', once: 'ONCE', bury: 'BURY' } as const;
 
 /** The command of a call. */
 export function buildExchange(keys: BrokerKeys, claimsKey: string, call: Call): Command {

@@ -2,6 +2,7 @@
  * What a consumer does now and then: it keeps visible what it holds, and puts back what other workers left behind, as
  * every worker of a database does. Source: kombu/transport/redis.py (`restore_visible`).
  */
+import { resolveQueues } from '../../operator/broker/bindings.ts';
 import type { Command } from '../../operator/broker/connection.ts';
 import type { Logger } from '../../operator/runtime/log.ts';
 import { decodeJson } from '../protocol/kombuJson.ts';
@@ -47,9 +48,11 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
     if (exchange === '') return routingKey === '' ? undefined : keys.queue(routingKey, priority);
     const [reply] = await link.send([['smembers', keys.binding(exchange)]]);
     if (reply?.kind !== 'ok') throw reply?.error ?? new Error('no answer');
-    const bound = (reply.value as string[]).map((member) => parseBindingMember(member));
-    const queue = bound.find((binding) => binding?.routingKey === routingKey)?.queue;
-    return keys.queue(queue ?? (routingKey === '' ? exchange : routingKey), priority);
+    const bindings = (reply.value as string[]).flatMap((member) => parseBindingMember(member) ?? []);
+    const [queue, ...others] = resolveQueues({ exchange, routingKey }, bindings);
+    // Copies in several queues look the same: which one this is, nobody knows.
+    if (others.length > 0) return undefined;
+    return keys.queue(queue === undefined || queue === '' ? exchange : queue, priority);
   };
 
   /** How many rows of the index were looked at, then tag, score and value of each message that they lead to. */

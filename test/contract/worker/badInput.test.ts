@@ -53,7 +53,8 @@ describe('bad input to the Node worker', function () {
   ) as Record<string, unknown>;
   const malformed: Readonly<Record<string, string>> = {
     'no JSON': '{"body": "half a mess',
-    'not UTF-8 and no JSON': 'ÿ\u0000þ',
+    'a zero byte, and no JSON': 'ÿ\u0000þ',
+    'a JSON text': '"a text"',
     'no JSON, although its end looks well': JSON.stringify(envelope).replace('"headers":', '"headers"'),
     'a JSON number': '7',
     'an empty object': '{}',
@@ -70,6 +71,23 @@ describe('bad input to the Node worker', function () {
       await client.lpush('work', raw);
       await eventually(async () => expect(await client.llen('muster.malformed.work')).to.equal(1));
       expect(await client.lindex('muster.malformed.work', 0)).to.equal(raw);
+      await works();
+    });
+  }
+
+  for (const [name, raw] of Object.entries({
+    'no UTF-8': Buffer.from([0xff, 0xfe, 0x00, 0x22, 0x80]),
+    'no UTF-8 in a JSON object': Buffer.concat([
+      Buffer.from('{"body": "'),
+      Buffer.from([0xe9]),
+      Buffer.from('", "b": [1]}'),
+    ]),
+  })) {
+    it(`a message that is ${name} is moved out of the way, byte for byte`, async () => {
+      await client.del('muster.malformed.work');
+      await client.lpush('work', raw);
+      await eventually(async () => expect(await client.llen('muster.malformed.work')).to.equal(1));
+      expect(await client.lindexBuffer('muster.malformed.work', 0)).to.deep.equal(raw);
       await works();
     });
   }

@@ -26,6 +26,16 @@ if redis.call('HINCRBY', claims, 'connection', 0) > tonumber(ARGV[6]) then retur
 redis.call('HDEL', unacked, '', unpack(ARGV, at, at + acks - 1))
 redis.call('ZREM', index, '', unpack(ARGV, at, at + acks - 1))
 at = at + acks
+
+-- A message as it lay in its list: what its worker read is not the same where it is no UTF-8.
+local function original(tag, read)
+  local kept = redis.call('HGET', unacked, tag)
+  local isJson, value = pcall(cjson.decode, kept)
+  if not isJson then return read end
+  if type(value[1]) == 'string' then return value[1] end
+  return string.sub(kept, 2, -1 - #(',' .. cjson.encode(value[2]) .. ',' .. cjson.encode(value[3]) .. ']'))
+end
+
 local failed, problem = {}, ''
 for number = 1, moves do
   local tag, how, list, raw, score = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
@@ -39,6 +49,7 @@ for number = 1, moves do
     end
   elseif redis.call('HEXISTS', unacked, tag) == 1 then
     -- Only what is still here is moved: somebody else may have restored it meanwhile, or its worker came back.
+    if how == 'BURY' then how, raw = 'LPUSH', original(tag, raw) end
     if score == '' or redis.call('ZSCORE', index, tag) == score then pushed = redis.pcall(how, list, raw) end
     if type(pushed) == 'number' then redis.call('HDEL', unacked, tag) end
   else
@@ -51,12 +62,16 @@ for number = 1, moves do
   end
 end
 
+-- A call whose answer is lost on its way is found here after the connection was made again: that it was carried out, and
+-- what it claimed. (0: of a call that nobody sends again.)
+if moves > 0 and ARGV[2] ~= '0' then redis.call('HSET', claims, ARGV[2], '[]') end
+
 local result, claimed, count = { 0, problem, #failed, unpack(failed) }, {}, 0
 if limit == 0 then return result end
 local time = redis.call('TIME')
 local score = string.format('%d.%06d', time[1], time[2])
 
--- Whether a message is JSON, and its exchange, routing key and tag.
+-- Whether a message is a JSON object, and its exchange, routing key and tag.
 local function read(raw)
   -- Reading all of it takes half as long as the rest of the script. What ends as kombu and Muster's client end a message is
   -- taken for JSON: the properties last, in them nothing nested but where it goes, and last the tag. (No text looks like
@@ -80,18 +95,18 @@ local function read(raw)
   if type(exchange) ~= 'string' then exchange = '' end
   if type(key) ~= 'string' then key = '' end
   if type(tag) ~= 'string' or tag == '' then tag = nil end
-  return readable, exchange, key, tag
+  return readable and type(message) == 'table', exchange, key, tag
 end
 
 local due = {}
 local function keep(place, raw)
-  local readable, exchange, key, tag = read(raw)
+  local isObject, exchange, key, tag = read(raw)
   -- Without a name it could not be restored: the queue's own.
   if exchange == '' and key == '' then
     key = string.gsub(string.sub(KEYS[place], #unacked - 6), '\\6\\22%d+$', '')
   end
-  -- What is no JSON is kept as a JSON string: the hash has to stay readable for other workers.
-  local kept = readable and raw or cjson.encode(raw)
+  -- All else is kept as a JSON string: the hash has to stay readable for other workers.
+  local kept = isObject and raw or cjson.encode(raw)
   local value = '[' .. kept .. ',' .. cjson.encode(exchange) .. ',' .. cjson.encode(key) .. ']'
   -- A tag that is missing, or that another message has already, would cost one of the two.
   if not tag or redis.call('HSETNX', unacked, tag, value) == 0 then
@@ -141,11 +156,8 @@ for first = 4, #KEYS, queues do
     end
   end
 end
--- An answer that is lost on its way is found here after the connection was made again.
-if count > 0 then
-  redis.call('ZADD', index, unpack(due))
-  redis.call('HSET', claims, ARGV[2], cjson.encode(claimed))
-end
+if count > 0 then redis.call('ZADD', index, unpack(due)) end
+if count > 0 then redis.call('HSET', claims, ARGV[2], cjson.encode(claimed)) end
 if count < limit then
   -- Reading a key makes Redis announce its next change.
   redis.call('EXISTS', unpack(KEYS, 4))
