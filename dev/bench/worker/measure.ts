@@ -33,7 +33,7 @@ export async function measure(
   const { redis, tasks, dir } = options;
   await redis.flushall();
   await subject.fill(redis, tasks);
-  // One core for the worker, another one for Redis: else the two take turns, and the scheduler is measured.
+  // One core is what every worker gets, whatever its helper threads could do on a second one.
   const pinned = availableParallelism() > 1 && (await commandPath('taskset')) !== undefined;
   const [command, ...args] = pinned ? (['taskset', '--cpu-list', '1', ...subject.command] as const) : subject.command;
   const logPath = join(dir, `${name.replaceAll(/\W+/g, '-')}.log`);
