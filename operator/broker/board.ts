@@ -56,6 +56,7 @@ export interface Board {
 interface Entry extends QueueLists {
   readonly pace: Pace;
   ready: ReadyReading | undefined;
+  wasEmpty: boolean;
   shown: Omit<TimedReading, 'isCurrent'>;
   /** When its lists were asked last, of the answers that came. */
   readSinceMs: number;
@@ -105,7 +106,7 @@ export function createBoard(endpoint: BrokerEndpoint, restMs: number): Board {
       const keys = queueKeys(endpoint, name);
       const entry: Entry = {
         ...{ name, keys, pace: newPace(), ready: undefined, shown: { at: -Infinity, value } },
-        ...{ readSinceMs: -Infinity, isAwaited: false },
+        ...{ wasEmpty: false, readSinceMs: -Infinity, isAwaited: false },
       };
       entries.set(name, entry);
       dirty.add(entry);
@@ -187,6 +188,7 @@ export function createBoard(endpoint: BrokerEndpoint, restMs: number): Board {
         const ready = brought.ready[index];
         if (entry === undefined || ready === undefined) return; // removed while it was read
         entry.ready = ready;
+        entry.wasEmpty = ready.kind === 'ok' && ready.ready === 0;
         entry.readSinceMs = atMs;
         fresh.add(entry);
         // A key that may not be read is not tracked either: nothing will announce that it may be read now.
@@ -219,6 +221,7 @@ export function createBoard(endpoint: BrokerEndpoint, restMs: number): Board {
       isHeldAsked = false;
       for (const entry of entries.values()) {
         entry.ready = undefined;
+        entry.wasEmpty = false;
         entry.shown = { at: atMs, value };
       }
     },

@@ -13,6 +13,8 @@ import { separator } from './keys.ts';
 export interface QueueLists {
   readonly name: string;
   readonly keys: readonly string[];
+  /** Whether its lists were empty when they were read last. */
+  readonly wasEmpty: boolean;
 }
 
 /** What to read. */
@@ -50,30 +52,73 @@ export interface ReadContext {
   send(commands: readonly Command[]): Promise<readonly Reply[]>;
 }
 
-/** Reads. Rejects with a BrokerError when the broker as a whole cannot be read. */
+/** How many keys one command asks for: Redis serves nobody else meanwhile. */
+const mostKeys = 1_000;
+
+/**
+ * Reads. Rejects with a BrokerError when the broker as a whole cannot be read.
+ *
+ * Where everything is read, most queues of an idle fleet are empty and have been: of these one command asks for many at a
+ * time whether there is any list. Only if there is one, or the user may not run EXISTS, each is asked for its length.
+ */
 export async function readBroker(context: ReadContext, plan: ReadPlan): Promise<ReadResult> {
+  const isWhole = plan.check || context.tracking === 'poll';
+  const presumed = new Set(isWhole ? plan.queues.filter(({ wasEmpty }) => wasEmpty) : []);
+  if (presumed.size > 0) {
+    const asked = ask(context, plan, presumed);
+    const replies = await context.send(asked.commands);
+    const exist = replies.slice(0, asked.listsAt);
+    if (exist.every((reply) => reply.kind === 'ok' && reply.value === 0))
+      return understand(context, plan, asked, replies);
+  }
+  const asked = ask(context, plan, new Set());
+  return understand(context, plan, asked, await context.send(asked.commands));
+}
+
+/** The commands of a round trip, and where in it what begins; -1 for what is not asked. */
+interface Asked {
+  readonly commands: readonly Command[];
+  /** Queues that are asked only whether they are still empty. */
+  readonly presumed: ReadonlySet<QueueLists>;
+  readonly listsAt: number;
+  readonly heldAt: number;
+  readonly roleAt: number;
+  readonly trackingAt: number;
+}
+
+function ask(context: ReadContext, plan: ReadPlan, presumed: ReadonlySet<QueueLists>): Asked {
   const commands: Command[] = [];
-  for (const queue of plan.queues) for (const key of queue.keys) commands.push(['llen', key]);
+  const keys = [...presumed].flatMap((queue) => queue.keys);
+  for (let at = 0; at < keys.length; at += mostKeys) commands.push(['exists', ...keys.slice(at, at + mostKeys)]);
+  const listsAt = commands.length;
+  for (const queue of plan.queues) {
+    if (!presumed.has(queue)) for (const key of queue.keys) commands.push(['llen', key]);
+  }
   const heldAt = commands.length;
   commands.push(...plan.held);
   const roleAt = plan.check ? commands.push(['info', 'replication']) - 1 : -1;
   const trackingAt = plan.check && context.tracking === 'push' ? commands.push(['client', 'TRACKINGINFO']) - 1 : -1;
-  const replies = await context.send(commands);
+  return { commands, presumed, listsAt, heldAt, roleAt, trackingAt };
+}
 
-  const ready = readReady(context.endpoint, plan.queues, replies);
-  if (isReadOnlyReplica(replies[roleAt])) throw readOnlyFailure(context.endpoint);
-  const held = replies.slice(heldAt, heldAt + plan.held.length);
-  return { ready, held, announces: stillAnnounces(replies[trackingAt]) };
+function understand(context: ReadContext, plan: ReadPlan, asked: Asked, replies: readonly Reply[]): ReadResult {
+  const ready = readReady(context.endpoint, plan.queues, asked, replies);
+  if (isReadOnlyReplica(replies[asked.roleAt])) throw readOnlyFailure(context.endpoint);
+  const held = replies.slice(asked.heldAt, asked.heldAt + plan.held.length);
+  return { ready, held, announces: stillAnnounces(replies[asked.trackingAt]) };
 }
 
 function readReady(
   endpoint: BrokerEndpoint,
   queues: readonly QueueLists[],
+  { presumed, listsAt }: Asked,
   replies: readonly Reply[],
 ): readonly ReadyReading[] {
-  let next = 0;
+  let next = listsAt;
   let refused: BrokerError | undefined;
-  const ready = queues.map(({ keys }): ReadyReading => {
+  const ready = queues.map((queue): ReadyReading => {
+    if (presumed.has(queue)) return { kind: 'ok', ready: 0 };
+    const { keys } = queue;
     let sum = 0;
     let unknown: ReadyReading | undefined;
     for (const key of keys) {

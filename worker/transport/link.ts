@@ -62,10 +62,10 @@ export function createLink(options: LinkOptions): Link {
   const isStopped = (): boolean => stop.signal.aborted;
   let wasLost: () => void = () => undefined;
 
-  const send = async (commands: readonly Command[]): Promise<readonly Reply[]> => {
-    if (session === undefined) throw new BrokerError('Unreachable', `there is no connection to ${endpoint.display}`);
-    return session.send(commands);
-  };
+  const send = (commands: readonly Command[]): Promise<readonly Reply[]> =>
+    session === undefined
+      ? Promise.reject(new BrokerError('Unreachable', `there is no connection to ${endpoint.display}`))
+      : session.send(commands);
 
   const evaluate = async (command: Command): Promise<unknown> => {
     let [reply] = await send([command]);
