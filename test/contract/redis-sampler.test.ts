@@ -149,6 +149,22 @@ describe('sampling Redis', () => {
       expect(await served()).to.equal(before + 1); // our own INFO
     });
 
+    it('asks once for a thousand lists whether queues are still empty', async () => {
+      const queues = Array.from({ length: 1000 }, (_, i) => `queue-${i}`);
+      const { until, metric } = start({ url: server.url, queues, tickMs: 60_000, fullReadMs: 100 });
+      await until('queue-999', reading(0));
+      await client.lpush('queue-7', 'a');
+      await until('queue-7', reading(1), 5000);
+      await client.config('RESETSTAT');
+      const trips = await metric('muster_broker_round_trips_total');
+      await eventually(async () => (await metric('muster_broker_round_trips_total')) >= trips + 3);
+      const calls = async (command: string): Promise<number> =>
+        Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(await client.info('commandstats'))?.[1] ?? 0);
+      expect(await calls('exists')).to.be.greaterThan(0);
+      // Only the queue that is not empty is asked for its lengths: four lists.
+      expect((await calls('llen')) / (await calls('exists'))).to.be.within(0.5, 1.5);
+    });
+
     it('reads only the queues that changed, all of them in one round trip', async () => {
       const queues = Array.from({ length: 1000 }, (_, i) => `queue-${i}`);
       const { until, metric } = start({ url: server.url, queues, ...announcedOnly });
@@ -178,6 +194,13 @@ describe('sampling Redis', () => {
       userinfo: `muster:${inUrl}@`,
       wantPush: false,
       wantWhy: /run CLIENT TRACKING; allow \+client\|id/,
+    },
+    'an ACL user without client tracking who may ask for many lists at once': {
+      options: {
+        users: [`muster on >${password} ${leastRights.replace('+client|tracking ', '')} +exists`],
+      },
+      userinfo: `muster:${inUrl}@`,
+      wantPush: false,
     },
     'an ACL user without the channel': {
       options: { users: [`muster on >${password} ${leastRights.replace('&__redis__:invalidate ', '')}`] },
@@ -223,6 +246,11 @@ describe('sampling Redis', () => {
         if (!isSmall) {
           await server.command('LPUSH', 'celery', 'b');
           await until('celery', reading(2, 1));
+          // Empty for a while, and not any more.
+          await server.command('DEL', 'celery');
+          await until('celery', reading(0, 1));
+          await server.command('LPUSH', 'celery', 'c');
+          await until('celery', reading(1, 1));
         }
         expect(lines.join('\n')).not.to.contain(password).and.not.to.contain(inUrl);
       } finally {
