@@ -13,21 +13,19 @@ import { listenForShutdown } from '../operator/runtime/signals.ts';
 import { ConfigError, parseConfig, type Config } from './config.ts';
 import { startProbes } from './health.ts';
 import { loadTasks } from './tasksFile.ts';
-import { startWorker } from './worker.ts';
+import { UncaughtError } from './task/errors.ts';
+import { startWorker, type Worker } from './worker.ts';
 
 const version = process.env['MUSTER_VERSION'] ?? '0.1.0-dev';
+
+/** The most (s) that running tasks may go on after an exception that nobody caught: it takes nothing new meanwhile. */
+const crashDrainSeconds = 30;
 
 /** Runs until it is told to end; resolves to the exit code. */
 async function run(config: Config): Promise<number> {
   const tasks = await loadTasks(config.tasks);
   const log = createLogger(config.logLevel);
   const shutdown = listenForShutdown(log);
-  // After an exception that nobody caught the process may be in any state: it ends, in order, with 1.
-  const crash = new AbortController();
-  process.on('uncaughtException', (err) => {
-    log.error('an exception was caught by nobody; the worker ends', { err });
-    crash.abort();
-  });
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const worker = startWorker({
@@ -37,6 +35,21 @@ async function run(config: Config): Promise<number> {
     log,
     version,
     ...(config.port === undefined ? {} : { registry }),
+  });
+  /** Aborts when those that run may go on no longer. */
+  const deadline = new AbortController();
+  const endWithin = (seconds: number): void => void clock.setTimer(seconds * 1000, () => deadline.abort());
+  // After an exception that nobody caught the process may be in any state: it ends, in order but soon, with 1.
+  const crash = new AbortController();
+  process.on('uncaughtException', (err: unknown) => {
+    const request = worker.leftBehind.current();
+    const { task, id } = request?.message ?? {};
+    const withinSeconds = Math.min(config.drainSeconds, crashDrainSeconds);
+    log.error('an exception was caught by nobody; the worker ends', { task, id, withinSeconds, err });
+    endWithin(withinSeconds);
+    // First: the slot of the task that threw must not start another.
+    crash.abort();
+    if (request?.phase === 'running') request.giveUp?.(new UncaughtError(err));
   });
   // Tasks are other people's code: a promise that one leaves behind must not end those that run beside it.
   process.on('unhandledRejection', (err, promise) => {
@@ -49,7 +62,12 @@ async function run(config: Config): Promise<number> {
   });
   process.on('rejectionHandled', (promise) => worker.leftBehind.handled(promise));
   const { port, listenAddress } = config;
-  const probes = port === undefined ? undefined : await startProbes({ port, listenAddress, worker, registry, log });
+  // It takes no more: whoever watches is to see that it is on its way out.
+  const state: Worker['consumer']['state'] = () =>
+    crash.signal.aborted ? { kind: 'refused', why: 'an exception was caught by nobody' } : worker.consumer.state();
+  const probed: Worker = { ...worker, consumer: { ...worker.consumer, state } };
+  const probes =
+    port === undefined ? undefined : await startProbes({ port, listenAddress, worker: probed, registry, log });
   const { hostname, queues, concurrency, prefetch, ack } = config;
   log.info('consuming', { hostname, queues, concurrency, prefetch, ack, tasks: tasks.map(({ name }) => name) });
   await new Promise<void>((resolve) => {
@@ -58,7 +76,8 @@ async function run(config: Config): Promise<number> {
       signal.addEventListener('abort', () => resolve(), { once: true });
     }
   });
-  await worker.stop(AbortSignal.timeout(config.drainSeconds * 1000));
+  endWithin(config.drainSeconds);
+  await worker.stop(deadline.signal);
   await probes?.();
   log.info('ended');
   await log.close();

@@ -2,7 +2,6 @@
  * Time, injected. Everything that waits or reads a clock takes a `Clock`, so that tests step time instead of sleeping
  * and the pure core never reads it at all.
  */
-import { setTimeout as sleepMs } from 'node:timers/promises';
 
 /** A timer that has been set and can be called off. */
 export interface Timer {
@@ -22,20 +21,42 @@ export interface Clock {
   setTimer(ms: number, fn: () => void): Timer;
 }
 
+/** Timers of Node overflow beyond 2^31 ms and fire at once: a longer wait is made of several. */
+const longestTimerMs = 2_000_000_000;
+
+function startTimer(ms: number, fn: () => void, keepsProcess: boolean): Timer {
+  let handle: NodeJS.Timeout;
+  const wait = (leftMs: number): void => {
+    handle =
+      leftMs > longestTimerMs
+        ? setTimeout(() => wait(leftMs - longestTimerMs), longestTimerMs)
+        : setTimeout(fn, leftMs);
+    if (!keepsProcess) handle.unref();
+  };
+  wait(ms);
+  return { cancel: () => clearTimeout(handle) };
+}
+
 /** The machine's own clock. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonicMs: () => performance.now(),
-  sleep: async (ms, signal) => {
-    try {
-      await sleepMs(ms, undefined, signal === undefined ? {} : { signal });
-    } catch (err) {
-      if (!(err instanceof Error && err.name === 'AbortError')) throw err;
-    }
-  },
-  setTimer: (ms, fn) => {
-    const handle = setTimeout(fn, ms);
-    handle.unref();
-    return { cancel: () => clearTimeout(handle) };
-  },
+  sleep: (ms, signal) =>
+    new Promise((resolve) => {
+      if (signal?.aborted === true) return resolve();
+      const onAbort = (): void => {
+        timer.cancel();
+        resolve();
+      };
+      const timer = startTimer(
+        ms,
+        () => {
+          signal?.removeEventListener('abort', onAbort);
+          resolve();
+        },
+        true,
+      );
+      signal?.addEventListener('abort', onAbort, { once: true });
+    }),
+  setTimer: (ms, fn) => startTimer(ms, fn, false),
 };

@@ -24,9 +24,6 @@ import type { Executor, ExecutorDeps } from './seams.ts';
 
 export type { Executor, ExecutorDeps, Observer } from './seams.ts';
 
-/** Timers of Node overflow beyond 2^31 ms: a longer wait is made of several. */
-const longestTimerMs = 2_000_000_000;
-
 /** Builds the executor. */
 export function createExecutor(deps: ExecutorDeps): Executor {
   const { clock, log, observer, registry } = deps;
@@ -76,7 +73,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       deps.consumer().replace(request.delivery, list, raw, isAcked);
     },
   };
-  const { succeed, fail, store, conclude, metaOf, failureOf } = createOutcomes(deps, settlement);
+  const { succeed, fail, fails, store, conclude, metaOf, failureOf } = createOutcomes(deps, settlement);
 
   const receive = (delivery: Delivery): void => {
     // Was on its way when the worker stopped taking.
@@ -139,9 +136,10 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     request.phase = 'scheduled';
     scheduled += 1;
     const wait = (): void => {
+      // Asked again each time: the wall clock may have been set meanwhile.
       const leftMs = etaMs - clock.now();
       if (leftMs > 0) {
-        const timer = clock.setTimer(Math.min(leftMs, longestTimerMs), () => {
+        const timer = clock.setTimer(leftMs, () => {
           request.timers?.delete(timer);
           wait();
         });
@@ -217,10 +215,25 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       ? outcome
       : { kind: 'threw', error: request.leftBehind.error };
 
+  /** It never throws: that would leave all others that ended in the same turn unsettled for ever, and end the worker. */
+  const settlementOf = (request: Request, outcome: Outcome): string | Promise<string> => {
+    try {
+      return outcome.kind === 'returned' ? succeed(request, outcome.value) : fail(request, outcome.error);
+    } catch (error) {
+      // What this throws rejects the promise.
+      return new Promise((resolve) => resolve(fails(request, 'FAILURE', error)));
+    }
+  };
+
   const finish = (request: Request, outcome: Outcome): void => {
+    const { task, id } = request.message;
     const done = (state: string, error?: unknown): void => {
       const value = outcome.kind === 'returned' ? outcome.value : undefined;
-      observer.ended(request, state, (clock.now() - (request.startedAtMs ?? 0)) / 1000, error, value);
+      try {
+        observer.ended(request, state, (clock.now() - (request.startedAtMs ?? 0)) / 1000, error, value);
+      } catch (err) {
+        log.error('the end of a task could not be told', { task, id, err });
+      }
       left();
     };
     const left = (): void => {
@@ -229,7 +242,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       forget(request);
     };
     if (request.phase !== 'running') return left(); // given back meanwhile
-    const settled = outcome.kind === 'returned' ? succeed(request, outcome.value) : fail(request, outcome.error);
+    const settled = settlementOf(request, outcome);
     if (typeof settled === 'string') {
       done(settled, whyOf(request, outcome));
       return;
@@ -243,11 +256,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
           unacked -= 1;
           deps.consumer().release(request.delivery);
         }
-        log.error('the outcome of a task could not be stored', {
-          task: request.message.task,
-          id: request.message.id,
-          err,
-        });
+        log.error('the outcome of a task could not be stored', { task, id, err });
         done('FAILURE', err);
       },
     );

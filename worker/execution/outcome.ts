@@ -3,10 +3,18 @@ import { randomUUID } from 'node:crypto';
 import { describeError, formatTraceback } from '../protocol/failure.ts';
 import type { TaskMessage } from '../protocol/message.ts';
 import { failureMeta, type ResultMeta } from '../protocol/result.ts';
-import { Ignore, MaxRetriesExceededError, Reject, Replaced, Retry, TaskRevokedError } from '../task/errors.ts';
+import {
+  Ignore,
+  MaxRetriesExceededError,
+  Reject,
+  Replaced,
+  Retry,
+  TaskRevokedError,
+  UncaughtError,
+} from '../task/errors.ts';
 import { decideRetry } from '../task/retry.ts';
 import type { Request } from './request.ts';
-import { buildRetryMessage } from './retryMessage.ts';
+import { buildRetryMessage, canSayEta } from './retryMessage.ts';
 import type { ExecutorDeps } from './seams.ts';
 
 /** How a message is settled. Each does nothing, or only what is left to do, for one that was acknowledged early. */
@@ -25,6 +33,8 @@ type Settled = string | Promise<string>;
 export interface Outcomes {
   readonly succeed: (request: Request, value: unknown) => Settled;
   readonly fail: (request: Request, thrown: unknown) => Settled;
+  /** Stores a failure whatever the task's options say of its errors: no retry follows. */
+  readonly fails: (request: Request, state: 'FAILURE' | 'REVOKED', error: unknown) => Settled;
   /** Stores a state; what cannot be stored now is tried again by the backend. */
   readonly store: (message: TaskMessage, meta: ResultMeta) => Promise<void> | undefined;
   /** Stores an end. That of a part of a chord is counted too. */
@@ -77,6 +87,8 @@ export function createOutcomes(deps: ExecutorDeps, { ack, requeue, replace }: Se
 
   const fail = (request: Request, thrown: unknown): Settled => {
     const { message, task } = request;
+    // Not retried: each retry would end one more worker.
+    if (thrown instanceof UncaughtError) return fails(request, 'FAILURE', thrown.cause);
     if (thrown instanceof Replaced) return replaced(request, thrown);
     if (thrown instanceof Ignore) return (ack(request), 'IGNORED');
     if (thrown instanceof Reject) {
@@ -117,15 +129,20 @@ export function createOutcomes(deps: ExecutorDeps, { ack, requeue, replace }: Se
   /** A new message with the same id, as Celery's retry is; it is sent in the round trip that acknowledges the old one. */
   const retry = (request: Request, thrown: unknown, delaySeconds: number): Settled => {
     const { message, delivery } = request;
-    const raw = buildRetryMessage(message, delivery.raw, randomUUID(), clock.now() + delaySeconds * 1000);
+    const etaMs = clock.now() + delaySeconds * 1000;
+    const cause = thrown instanceof Retry && thrown.cause !== undefined ? thrown.cause : thrown;
+    if (!canSayEta(etaMs)) {
+      const why = `${message.task} cannot be retried in ${String(delaySeconds)} seconds: no date can say when that is`;
+      return fails(request, 'FAILURE', new RangeError(why, { cause }));
+    }
+    const raw = buildRetryMessage(message, delivery.raw, randomUUID(), etaMs);
     const send = (): string => {
       replace(request, deps.keys.queue(delivery.queue, message.priority), raw);
       return 'RETRY';
     };
-    const cause = thrown instanceof Retry && thrown.cause !== undefined ? thrown.cause : thrown;
     const stored = store(message, failureOf(message, 'RETRY', cause));
     return stored === undefined ? send() : stored.then(send);
   };
 
-  return { succeed, fail, store, conclude, metaOf, failureOf };
+  return { succeed, fail, fails, store, conclude, metaOf, failureOf };
 }

@@ -11,7 +11,7 @@ import { addTimer, cancelTimers, type Request } from './request.ts';
 export type Outcome =
   { readonly kind: 'returned'; readonly value: unknown } | { readonly kind: 'threw'; readonly error: unknown };
 
-/** Limits of a task's run; undefined: none. */
+/** Limits of a task's run; undefined or 0: none. */
 export interface TimeLimits {
   readonly softSeconds: number | undefined;
   readonly hardSeconds: number | undefined;
@@ -47,18 +47,21 @@ export function runTask(request: Request, deps: RunDeps, done: (outcome: Outcome
   };
   request.giveUp = giveUp;
   const set = deps.timeLimits?.get(task.name);
-  const softSeconds =
-    message.softTimeLimitSeconds ?? (set === undefined ? task.options.softTimeLimitSeconds : set.softSeconds);
-  const hardSeconds = message.timeLimitSeconds ?? (set === undefined ? task.options.timeLimitSeconds : set.hardSeconds);
+  const softSeconds = orNone(
+    message.softTimeLimitSeconds ?? (set === undefined ? task.options.softTimeLimitSeconds : set.softSeconds),
+  );
+  const hardSeconds = orNone(
+    message.timeLimitSeconds ?? (set === undefined ? task.options.timeLimitSeconds : set.hardSeconds),
+  );
   const threads = task.options.thread === true ? deps.threads : undefined;
-  if (threads === undefined && softSeconds !== undefined && softSeconds > 0) {
+  if (threads === undefined && softSeconds !== undefined) {
     const abort = abortOf(request);
     addTimer(
       request,
       deps.clock.setTimer(softSeconds * 1000, () => abort.abort(new SoftTimeLimitExceeded(softSeconds))),
     );
   }
-  if (hardSeconds !== undefined && hardSeconds > 0) {
+  if (hardSeconds !== undefined) {
     addTimer(
       request,
       deps.clock.setTimer(hardSeconds * 1000, () => giveUp(new TimeLimitExceeded(hardSeconds))),
@@ -87,6 +90,11 @@ export function runTask(request: Request, deps: RunDeps, done: (outcome: Outcome
   } catch (error) {
     end({ kind: 'threw', error: reasonOfAbort(error, request.abort?.signal) });
   }
+}
+
+/** A limit of 0 is none; taken for one that has passed, it would end the task at once. */
+function orNone(seconds: number | undefined): number | undefined {
+  return seconds !== undefined && seconds > 0 ? seconds : undefined;
 }
 
 /** The controller of `ctx.signal`. Made late: most tasks never look at their signal, and it costs more than they do. */

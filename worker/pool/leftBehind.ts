@@ -15,6 +15,8 @@ export interface Maker {
 export interface LeftBehind<Run extends Maker> {
   /** Runs the function of a task as its own. */
   follow<T>(run: Run, fn: () => T): T;
+  /** Whose code runs now, or has just thrown what nobody caught; undefined for that of no run, or when it is not known. */
+  current(): Run | undefined;
   /**
    * A promise was rejected and nobody waits for it. Gives the run that made it, if one did; that is blamed unless it waits
    * for it after all.
@@ -30,6 +32,7 @@ export function createLeftBehind<Run extends Maker>(): LeftBehind<Run> {
   const makers = new WeakMap<object, Run>();
   return {
     follow: (run, fn) => context.run(run, fn),
+    current: () => context.getStore(),
     rejected(promise, error) {
       const run = context.getStore();
       if (run === undefined) return undefined;

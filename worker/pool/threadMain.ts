@@ -1,6 +1,7 @@
 /** What runs in a worker thread: it loads the tasks files once and runs one task at a time. */
 import { randomUUID } from 'node:crypto';
 import { isMainThread, workerData } from 'node:worker_threads';
+import { systemClock } from '../../operator/runtime/clock.ts';
 import { createLogger } from '../../operator/runtime/log.ts';
 import type { PythonException } from '../protocol/failure.ts';
 import { encodeJson } from '../protocol/kombuJson.ts';
@@ -45,7 +46,9 @@ export default async function runInThread({ raw, softTimeLimitSeconds, port }: T
   const timer =
     softTimeLimitSeconds === undefined
       ? undefined
-      : setTimeout(() => abort.abort(new SoftTimeLimitExceeded(softTimeLimitSeconds)), softTimeLimitSeconds * 1000);
+      : systemClock.setTimer(softTimeLimitSeconds * 1000, () =>
+          abort.abort(new SoftTimeLimitExceeded(softTimeLimitSeconds)),
+        );
   const run: Run = { message, isOver: false, leftBehind: undefined };
   const ask = (wish: ThreadWish): void => port.postMessage(wish);
   try {
@@ -73,7 +76,7 @@ export default async function runInThread({ raw, softTimeLimitSeconds, port }: T
   } catch (error) {
     return describe(reasonOfAbort(error, abort.signal));
   } finally {
-    clearTimeout(timer);
+    timer?.cancel();
     run.isOver = true;
     ask({ kind: 'end' });
     port.close();

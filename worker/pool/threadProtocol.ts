@@ -16,6 +16,7 @@ export interface ThreadData {
 export interface ThreadTask {
   /** The message as it came. */
   readonly raw: string;
+  /** More than 0; undefined: none. */
   readonly softTimeLimitSeconds: number | undefined;
   /** Where `ctx.updateState` and `ctx.send` are told to the main thread. */
   readonly port: MessagePort;

@@ -121,6 +121,15 @@ export class TaskRevokedError extends Error {
   }
 }
 
+/** Ends a run whose task threw where nobody could catch it, such as in the callback of a timer. Its failure is the cause. */
+export class UncaughtError extends Error {
+  override readonly name = 'UncaughtError';
+
+  constructor(cause: unknown) {
+    super('an exception was caught by nobody', { cause });
+  }
+}
+
 /** The failure of a message for a task that this worker does not have. */
 export class NotRegistered extends Error {
   override readonly name = 'NotRegistered';

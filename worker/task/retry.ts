@@ -4,6 +4,7 @@ import { Retry } from './errors.ts';
 
 /** What happens after an error. */
 export type RetryDecision =
+  /** A delay that is no number of seconds is passed on as it is: whoever sends the message fails the task with it. */
   | { readonly kind: 'retry'; readonly delaySeconds: number }
   /** It asked for a retry, and was retried as often as it may be. */
   | { readonly kind: 'exhausted' }
@@ -21,8 +22,10 @@ export function decideRetry(error: unknown, options: TaskOptions, retries: numbe
   const asked = error instanceof Retry;
   if (!asked && !isRetryable(error, options)) return { kind: 'fail' };
   if (retries >= (options.maxRetries ?? defaults.maxRetries)) return asked ? { kind: 'exhausted' } : { kind: 'fail' };
-  if (asked && error.delaySeconds !== undefined)
-    return { kind: 'retry', delaySeconds: Math.max(0, error.delaySeconds) };
+  if (asked && error.delaySeconds !== undefined) {
+    const { delaySeconds } = error;
+    return { kind: 'retry', delaySeconds: Number.isFinite(delaySeconds) ? Math.max(0, delaySeconds) : delaySeconds };
+  }
   const { retryBackoffSeconds: first } = options;
   if (first === undefined || first === 0) {
     return { kind: 'retry', delaySeconds: options.retryDelaySeconds ?? defaults.retryDelaySeconds };

@@ -25,6 +25,10 @@ const cases: Readonly<Record<string, Case>> = {
   'a task that asks is retried after its default delay': { error: new Retry(), want: in_(180) },
   'the delay that is asked for wins': { error: new Retry('', { delaySeconds: 5 }), options: backoff, want: in_(5) },
   'a negative delay is none': { error: new Retry('', { delaySeconds: -5 }), want: in_(0) },
+  'a delay that is no number of seconds is passed on': {
+    error: new Retry('', { delaySeconds: -Infinity }),
+    want: in_(-Infinity),
+  },
   'the third retry is the last that a default task gets': { error: new Retry(), retries: 2, want: in_(180) },
   'a task that asks once more is exhausted': { error: new Retry(), retries: 3, want: { kind: 'exhausted' } },
   'a task without retries is exhausted at once': {
