@@ -23,6 +23,7 @@ import {
 import { createRoutingReconcile } from './controllers/routing/reconcile.ts';
 import { createRoutingTable } from './controllers/routing/table.ts';
 import { createSecretReader } from './controllers/secrets.ts';
+import { createSecretWatch } from './controllers/secretWatch.ts';
 import { createSubscriptions } from './controllers/subscriptions.ts';
 import { createPoolMemories } from './controllers/workerpool/memory.ts';
 import { createPoolMetrics } from './controllers/workerpool/metrics.ts';
@@ -52,8 +53,11 @@ const version = process.env['MUSTER_VERSION'] ?? '0.1.0-dev';
 
 const podName = process.env['POD_NAME'] ?? hostname();
 
-/** How long a read-your-own-writes wait lasts at most, a reconcile may take, and everything may take to stop (ms). */
-const limits = { freshnessMs: 5_000, reconcileMs: 30_000, stopMs: 10_000 } as const;
+/**
+ * How long a read-your-own-writes wait lasts at most, a reconcile may take, and everything may take to stop; how often
+ * Secrets are read again (ms).
+ */
+const limits = { freshnessMs: 5_000, reconcileMs: 30_000, secretsMs: 30_000, stopMs: 10_000 } as const;
 
 /** Builds the operator and runs it until the signal aborts. Rejects when a part of it failed for good. */
 async function run(config: Config, log: Logger, stop: AbortSignal): Promise<void> {
@@ -182,6 +186,16 @@ async function run(config: Config, log: Logger, stop: AbortSignal): Promise<void
     const loops = createManager({ clock, log, stopTimeoutMs: limits.stopMs });
     loops.add(controller('routing', routingQueue, 2, reconcileRouting));
     loops.add(controller('workerpool', poolQueue, config.workers, reconcilePool));
+    loops.add(
+      createSecretWatch({
+        ...{ secrets, clock, log, everyMs: limits.secretsMs },
+        pools: () => pools.list(),
+        enqueue(poolKey, namespace) {
+          routingQueue.add(namespace);
+          poolQueue.add(poolKey);
+        },
+      }),
+    );
     // When it has led before, nothing is subscribed and nothing is queued any more.
     requeuePools({ pools, poolQueue, routingQueue });
     await loops.run(signal);

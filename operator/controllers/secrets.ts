@@ -28,6 +28,11 @@ export interface SecretReader {
   read(namespace: string, name: string, key: string, signal: AbortSignal): Promise<SecretValue>;
   /** What is remembered of a Secret is believed no longer than "it is not there": with its value nothing works. */
   doubt(namespace: string, name: string): void;
+  /**
+   * Reads a Secret anew. Tells whether it has changed, come or gone since it was read first, or since this was last told,
+   * whoever read it meanwhile. Throws what the API server's failure was when it could not be asked.
+   */
+  refresh(namespace: string, name: string, signal: AbortSignal): Promise<boolean>;
 }
 
 type Entry = {
@@ -39,6 +44,10 @@ type Entry = {
 /** Builds the reader; reads that are under way at the same time share one request. */
 export function createSecretReader(deps: { client: KubeClient; clock: Clock }): SecretReader {
   const entries = new Map<string, Entry>();
+  /** What was read last: the version of each Secret, or why there is none. */
+  const versions = new Map<string, string | undefined>();
+  /** Those that were found to have changed, until that is told. */
+  const changed = new Set<string>();
 
   const fetch = async (namespace: string, name: string): Promise<RawSecret | 'missing' | 'forbidden'> => {
     try {
@@ -56,20 +65,26 @@ export function createSecretReader(deps: { client: KubeClient; clock: Clock }): 
     if (entry !== undefined) entries.set(id, { ...entry, untilMs: entry.sinceMs + missingForMs });
   };
 
-  const load = (namespace: string, name: string): Entry['data'] => {
+  const loadAnew = (namespace: string, name: string): Entry['data'] => {
     const id = `${namespace}/${name}`;
     const nowMs = deps.clock.monotonicMs();
-    const entry = entries.get(id);
-    if (entry !== undefined && entry.untilMs > nowMs) return entry.data;
     const data = fetch(namespace, name);
     entries.set(id, { sinceMs: nowMs, untilMs: nowMs + foundForMs, data });
     data.then(
       (secret) => {
+        const version = typeof secret === 'string' ? secret : secret.metadata.resourceVersion;
+        if (versions.has(id) && versions.get(id) !== version) changed.add(id);
+        versions.set(id, version);
         if (typeof secret === 'string') doubt(namespace, name);
       },
       () => entries.delete(id),
     );
     return data;
+  };
+
+  const load = (namespace: string, name: string): Entry['data'] => {
+    const entry = entries.get(`${namespace}/${name}`);
+    return entry !== undefined && entry.untilMs > deps.clock.monotonicMs() ? entry.data : loadAnew(namespace, name);
   };
 
   return {
@@ -103,6 +118,11 @@ export function createSecretReader(deps: { client: KubeClient; clock: Clock }): 
       return { kind: 'ok', value: Buffer.from(encoded, 'base64').toString('utf8').trim() };
     },
     doubt,
+    async refresh(namespace, name, signal) {
+      signal.throwIfAborted();
+      await unlessAborted(loadAnew(namespace, name), signal);
+      return changed.delete(`${namespace}/${name}`);
+    },
   };
 }
 

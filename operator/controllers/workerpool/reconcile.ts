@@ -23,8 +23,8 @@ const staleRetryMs = 25;
 const watchfulMs = 5_000;
 /** How often a pool with a problem outside of the caches (a missing Secret) is looked at. */
 const problemRetryMs = 2_000;
-/** How often a pool whose URL or CA is in a Secret is looked at, so that a rotated one is noticed. */
-const secretRefreshMs = 30_000;
+/** How often a pool is looked at whose Deployment was refused. */
+const refusedRetryMs = 30_000;
 
 /** What the reconciler works with. */
 export interface PoolDeps extends GatherDeps, ApplyDeps, StatusDeps {
@@ -76,7 +76,7 @@ export function createPoolReconcile(deps: PoolDeps): (poolKey: string, context: 
       readyReplicas: podFacts.ready,
       ready: status.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') ?? false,
     });
-    return again(pool, observed, decision, problem, dueMs);
+    return again(observed, decision, problem, dueMs);
   };
 }
 
@@ -108,22 +108,19 @@ function hasDoubtfulSecret({ pool, broker }: Observed): boolean {
 
 /** When to look again if nothing is reported: the soonest of what is pending. An idle pool without pods: never. */
 function again(
-  pool: WorkerPool,
   observed: Observed,
   decision: Decision,
   problem: DeploymentProblem | undefined,
   statusDueMs: number | undefined,
 ): Result {
-  const { broker } = pool.spec;
   const due: [ms: number | undefined, why: string][] = [
     [decision.nextCheckMs, 'the idle time ends'],
     [observed.podFacts.nextCheckMs, 'a pod may have settled'],
     [statusDueMs, 'the counts in the status are due'],
     [observed.broker.kind === 'problem' ? problemRetryMs : undefined, 'the broker of the pool is not known'],
     [hasDoubtfulSecret(observed) ? problemRetryMs : undefined, 'the Secret may have been mended'],
-    [problem === undefined ? undefined : secretRefreshMs, 'the Deployment could not be written'],
+    [problem === undefined ? undefined : refusedRetryMs, 'the Deployment could not be written'],
     [observed.pods.length > 0 ? watchfulMs : undefined, 'the pool has pods'],
-    [broker.url === undefined || broker.tls !== undefined ? secretRefreshMs : undefined, 'a Secret may have changed'],
   ];
   let soonest: { ms: number; why: string } | undefined;
   for (const [ms, why] of due) {
