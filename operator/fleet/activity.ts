@@ -1,7 +1,8 @@
 /**
  * What the workers of a pool are doing, from what each pod said last. Pure. A pod that has not been heard lately is
  * silent, and with one silent pod the activity of the pool is unknown, not smaller: that pod may be two hours into a
- * task, and a scaler that counts it as idle ends it.
+ * task, and a scaler that counts it as idle ends it. What the others said is kept as a lower bound: a scaler that counts
+ * them as idle too does not grow for the tasks that wait behind theirs.
  */
 import type { MusterHeartbeat } from './heartbeat.ts';
 
@@ -29,23 +30,33 @@ export interface QueueActivity {
   readonly held: number;
 }
 
+/** What the workers that were heard do, summed. */
+export interface HeardActivity {
+  /** Tasks being executed. */
+  readonly running: number;
+  /** Tasks received and not started, ETA not included. */
+  readonly held: number;
+  /** Tasks that wait in workers for their ETA. */
+  readonly scheduled: number;
+  /** When the newest change of what they do was heard (monotonic ms); -Infinity without a worker. */
+  readonly changedAtMs: number;
+}
+
 /** What a pool's workers are doing. */
 export type PoolActivity =
-  | {
+  | (HeardActivity & {
       readonly kind: 'ok';
-      /** Tasks being executed. */
-      readonly running: number;
-      /** Tasks received and not started, ETA not included. */
-      readonly held: number;
-      /** Tasks that wait in workers for their ETA. */
-      readonly scheduled: number;
       /** By queue, as far as the workers said. */
       readonly byQueue: Readonly<Record<string, QueueActivity>>;
-      /** When the newest change of what they do was heard (monotonic ms); -Infinity without a worker. */
-      readonly changedAtMs: number;
       readonly silentPods: readonly [];
-    }
-  | { readonly kind: 'unknown'; readonly why: string; readonly silentPods: readonly string[] };
+    })
+  | {
+      readonly kind: 'unknown';
+      readonly why: string;
+      readonly silentPods: readonly string[];
+      /** The sum over the pods that were heard: enough to grow by, never enough to shrink by. */
+      readonly atLeast: HeardActivity;
+    };
 
 /** A worker is heard every 2 s; one lost message is nothing, five are something. */
 const silentAfterMs = 10_000;
@@ -67,7 +78,6 @@ export function poolActivity(reports: readonly WorkerReport[], pods: readonly st
   const heard = reports.filter((report) => wanted.has(report.pod) && !isSilent(report, nowMs));
   const heardPods = new Set(heard.map((report) => report.pod));
   const silentPods = pods.filter((pod) => !heardPods.has(pod));
-  if (silentPods.length > 0) return { kind: 'unknown', why: silence(silentPods, reports, nowMs), silentPods };
   let running = 0;
   let held = 0;
   let scheduled = 0;
@@ -86,7 +96,11 @@ export function poolActivity(reports: readonly WorkerReport[], pods: readonly st
     for (const [queue, tasks] of Object.entries(extra?.held ?? {})) of(queue).held += tasks;
   }
   const changedAtMs = Math.max(...heard.map((report) => report.changedAtMs));
-  return { kind: 'ok', running, held, scheduled, byQueue: Object.fromEntries(byQueue), changedAtMs, silentPods: [] };
+  const sums = { running, held, scheduled, changedAtMs };
+  if (silentPods.length > 0) {
+    return { kind: 'unknown', why: silence(silentPods, reports, nowMs), silentPods, atLeast: sums };
+  }
+  return { kind: 'ok', ...sums, byQueue: Object.fromEntries(byQueue), silentPods: [] };
 }
 
 function sum(counts: Readonly<Record<string, number>> | undefined): number {

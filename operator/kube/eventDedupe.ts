@@ -1,12 +1,12 @@
 /**
  * Which events are worth sending. Pure but for its memory, which is bounded: the same event within two minutes is
- * sent once, and one object cannot flood the API server, nor push the events of others out.
+ * sent once, unless it tells of a change, and one object cannot flood the API server, nor push the events of others out.
  */
 import type { Clock } from '../runtime/clock.ts';
 
 /** Limits on events. */
 export interface EventLimits {
-  /** The same event of the same object within this time is left out. */
+  /** The same event of the same object within this time is left out; one that tells of a change never is. */
   readonly dedupeMs: number;
   /** Events that an object may have at once. */
   readonly burst: number;
@@ -23,8 +23,15 @@ export const defaultEventLimits: EventLimits = {
   maxObjects: 4096,
 };
 
+/**
+ * Reasons of events that tell of a change, not of a state. A pool that goes from 0 to 1 once a minute says the same words
+ * each time, and each is news: left out as a duplicate, every second change of size had no event.
+ */
+const changeReasons: ReadonlySet<string> = new Set(['Scaled']);
+
 /** Decides on each event; `duplicate` and `limited` are not to be sent. */
 export interface EventFilter {
+  /** @param eventKey `type/reason/note` */
   judge(objectKey: string, eventKey: string): 'send' | 'duplicate' | 'limited';
 }
 
@@ -53,12 +60,13 @@ export function createEventFilter(clock: Clock, limits: EventLimits = defaultEve
       const nowMs = clock.monotonicMs();
       const memory = recall(objectKey, nowMs);
       for (const [key, sentMs] of memory.sentMs) if (nowMs - sentMs >= limits.dedupeMs) memory.sentMs.delete(key);
-      if (memory.sentMs.has(eventKey)) return 'duplicate';
+      const isChange = changeReasons.has(eventKey.split('/', 2)[1] ?? '');
+      if (!isChange && memory.sentMs.has(eventKey)) return 'duplicate';
       memory.tokens = Math.min(limits.burst, memory.tokens + (nowMs - memory.atMs) / limits.refillMs);
       memory.atMs = nowMs;
       if (memory.tokens < 1) return 'limited';
       memory.tokens -= 1;
-      memory.sentMs.set(eventKey, nowMs);
+      if (!isChange) memory.sentMs.set(eventKey, nowMs);
       return 'send';
     },
   };

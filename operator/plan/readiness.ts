@@ -82,7 +82,14 @@ function describeScaling(facts: StatusFacts): WantedCondition {
     const message = `scaling.mode is Recommend; Muster would run ${decision.replicas} pods and changes nothing`;
     return { type, status: 'False', reason: 'Recommend', message };
   }
-  if (decision.limitedBy === 'MaxReplicas') {
+  const isAtMaximum = decision.limitedBy === 'MaxReplicas';
+  // A lowered maximum takes no pod from under a task: "0 to 5 pods" would be untrue of the 20 that run until then.
+  if (decision.replicas > scaling.maxReplicas) {
+    const load = isAtMaximum ? 'the load asks for more than that, and ' : '';
+    const message = `${decision.replicas} pods, above scaling.maxReplicas (${scaling.maxReplicas}); ${load}the pool shrinks when it is empty`;
+    return { type, status: 'True', reason: isAtMaximum ? 'AtMaximum' : 'Auto', message };
+  }
+  if (isAtMaximum) {
     const message = `the load asks for more pods than scaling.maxReplicas (${scaling.maxReplicas})`;
     return { type, status: 'True', reason: 'AtMaximum', message };
   }

@@ -72,6 +72,10 @@ export function decide(signals: Signals, policy: ScalingPolicy, current: number)
   return shrink(signals, policy, current, bounded, limit);
 }
 
+/**
+ * Fewer pods, or the same while that is not proven safe. The limit goes with a size that is held too: without it a pool
+ * above a lowered maximum is reported as within its bounds.
+ */
 function shrink(
   signals: Signals,
   policy: ScalingPolicy,
@@ -85,6 +89,7 @@ function shrink(
       replicas: current,
       reason: 'SignalUnknown',
       message: `holding ${current}: cannot prove that no task is held or running (${empty.why})`,
+      ...limit,
     };
   }
   if (signals.outstandingAtLeast > 0) {
@@ -92,6 +97,7 @@ function shrink(
       replicas: current,
       reason: 'Busy',
       message: `holding ${current}: ${tasks(signals.outstandingAtLeast)} still waiting, held or running`,
+      ...limit,
     };
   }
   const waitMs = policy.idleMs - empty.value;
@@ -100,6 +106,7 @@ function shrink(
       replicas: current,
       reason: 'IdleWait',
       message: `holding ${current}: empty, shrinks to ${target} after ${policy.idleMs / 1000} s without a task`,
+      ...limit,
       nextCheckMs: waitMs,
     };
   }

@@ -18,7 +18,7 @@ export interface QueueSample {
   readonly unacked: Known<number>;
 }
 
-/** What the pool's workers say of themselves, summed over all of its pods; unknown when one of them is silent. */
+/** What the pool's workers say of themselves, summed over the pods that were heard. */
 export interface Activity {
   /** Tasks being executed. */
   readonly running: number;
@@ -26,13 +26,27 @@ export interface Activity {
   readonly waitingInWorkers: number;
 }
 
+/**
+ * What is known of the workers: with one silent pod it is unknown, and what the others said is a lower bound. It counts
+ * for growth only. Without it one dead node hides all tasks that run elsewhere, which with early acknowledgement are in
+ * no key of the broker, and a pool whose every slot is taken does not grow for the tasks that wait.
+ */
+export type ActivityReading =
+  | { readonly kind: 'ok'; readonly value: Activity }
+  | {
+      readonly kind: 'unknown';
+      readonly why: string;
+      /** The sum over the pods that were heard; absent when none was. */
+      readonly atLeast?: Activity;
+    };
+
 /** Everything read about one pool at one moment. */
 export interface PoolSample {
   readonly ackMode: 'Early' | 'Late';
   readonly queues: readonly QueueSample[];
-  /** False when the queues have changed since they were read: then what workers say is newer. */
+  /** False when the queues, or what the heard workers do, have changed since they were read: what workers say is newer. */
   readonly isCurrent: boolean;
-  readonly activity: Known<Activity>;
+  readonly activity: ActivityReading;
 }
 
 /** What `signals` remembers between two calls. */
@@ -63,10 +77,11 @@ export interface Signals {
 export function signals(sample: PoolSample, memory: SignalMemory, nowMs: number): Signals {
   const ready = sumQueues(sample.queues, (queue) => queue.ready);
   const unacked = sumQueues(sample.queues, (queue) => queue.unacked);
-  const running = mapKnown(sample.activity, (activity) => activity.running);
+  const activity = wholeOf(sample.activity);
+  const running = mapKnown(activity, (whole) => whole.running);
   const held = heldOf(sample.ackMode, unacked.total, running);
-  const outstandingAtLeast = countOutstanding(sample, ready.atLeast + unacked.atLeast, running);
-  const empty = outstandingAtLeast > 0 ? known(false) : provenEmpty(sample.activity, ready.total, unacked.total);
+  const outstandingAtLeast = countOutstanding(sample, ready.atLeast + unacked.atLeast);
+  const empty = outstandingAtLeast > 0 ? known(false) : provenEmpty(activity, ready.total, unacked.total);
   const emptySinceMs = empty.kind === 'ok' && empty.value ? (memory.emptySinceMs ?? nowMs) : undefined;
   return {
     ready: ready.total,
@@ -80,13 +95,25 @@ export function signals(sample: PoolSample, memory: SignalMemory, nowMs: number)
 
 /**
  * The least number of tasks that there are. The broker and the workers are read at different moments, so a task may be
- * in both readings: it is added up only when the broker's is current, and then only what its keys cannot hold.
+ * in both readings: it is added up only when the broker's is current, and then only what its keys cannot hold. A silent
+ * worker changes nothing in this: nothing that it said is added, and what it has not acknowledged is in those keys.
  * @param inBroker waiting and unacknowledged, as far as known
  */
-function countOutstanding(sample: PoolSample, inBroker: number, running: Known<number>): number {
-  const inWorkers = sumActivity(sample.activity);
-  const isOutside = sample.ackMode === 'Early' && sample.isCurrent && running.kind === 'ok';
-  return Math.max(isOutside ? inBroker + running.value : inBroker, inWorkers);
+function countOutstanding({ ackMode, isCurrent, activity }: PoolSample, inBroker: number): number {
+  const { running, waitingInWorkers } = heardOf(activity);
+  const isOutside = ackMode === 'Early' && isCurrent;
+  return Math.max(isOutside ? inBroker + running : inBroker, running + waitingInWorkers);
+}
+
+/** What was heard of the workers, all of them or some. */
+function heardOf(activity: ActivityReading): Activity {
+  const heard = activity.kind === 'ok' ? activity.value : activity.atLeast;
+  return heard ?? { running: 0, waitingInWorkers: 0 };
+}
+
+/** What all workers do, unknown when only some were heard: a part that looks like the whole is how busy pods shrink. */
+function wholeOf(activity: ActivityReading): Known<Activity> {
+  return activity.kind === 'ok' ? activity : unknown(activity.why);
 }
 
 /** The sum over all queues when each is known, and the sum over those that are. */
@@ -112,10 +139,6 @@ function sumQueues(
 export function heldOf(ackMode: PoolSample['ackMode'], unacked: Known<number>, running: Known<number>): Known<number> {
   if (unacked.kind === 'unknown' || ackMode === 'Early') return unacked;
   return mapKnown(running, (count) => Math.max(0, unacked.value - count));
-}
-
-function sumActivity(activity: Known<Activity>): number {
-  return activity.kind === 'ok' ? activity.value.running + activity.value.waitingInWorkers : 0;
 }
 
 /** With no task seen anywhere: proven empty only when every queue was read and every worker was heard. */

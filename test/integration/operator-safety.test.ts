@@ -115,6 +115,21 @@ describe('shrinking', function () {
     await want('WorkerHazard', /^$/);
   });
 
+  it('grows by what the other workers run while one is silent', async () => {
+    await stall.apply(pool(), 'settle');
+    await send(2);
+    await eventually(async () => expect(await stall.pods('a')).to.have.length(2));
+    const [busy, silent] = await stall.pods('a');
+    await actAsKubelet(stage.api.client, silent!, runningFor(120));
+    await runWorker(busy!);
+    await want('WorkerHazard', /^True\/Silent/);
+    await eventually(async () => expect((await stall.status('a')).tasks?.waiting).to.equal(1));
+    // One runs, acknowledged early: the broker has two of the three tasks.
+    await send(1);
+    await eventually(async () => expect(await stall.replicas('a')).to.equal(3));
+    expect((await stall.status('a')).tasks?.running).to.equal(undefined);
+  });
+
   it('waits for a worker that was never heard, and not for a pod whose worker does not run', async () => {
     await stall.apply(pool(), 'settle');
     await stall.push(`${stall.namespace}-a`);

@@ -12,7 +12,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { BrokerProblemReason } from '../../plan/facts.ts';
 import { readPodFacts, type PodFacts } from '../../plan/podFacts.ts';
 import { known, unknown, type Known } from '../../signals/known.ts';
-import type { Activity, PoolSample, QueueSample } from '../../signals/signals.ts';
+import type { ActivityReading, PoolSample, QueueSample } from '../../signals/signals.ts';
 import { resolveEndpoint, secretNames } from '../endpoints.ts';
 import type { DeploymentRecord, PodRecord } from '../records.ts';
 import type { PoolRouting, RoutingTable } from '../routing/table.ts';
@@ -79,7 +79,7 @@ export async function gather(
       ackMode: pool.spec.ackMode,
       queues: gatherQueues(deps, pool, broker),
       isCurrent: isCurrent(pool, broker, activity.changedAtMs),
-      activity: activity.known,
+      activity: activity.reading,
     },
     readAtMs: newestReadingMs(pool, broker) ?? deps.clock.monotonicMs(),
     silentPods: activity.silentPods,
@@ -168,14 +168,19 @@ function gatherActivity(deps: GatherDeps, poolKey: string, { workerRunning }: Po
     const others = activity.silentPods.length > 1 ? ` and ${activity.silentPods.length - 1} more` : '';
     const why =
       deps.fleet.problem(poolKey) ?? `no heartbeat from the worker in pod ${activity.silentPods[0] ?? ''}${others}`;
+    const { running, held, scheduled, changedAtMs } = activity.atLeast;
     return {
-      ...{ known: unknown(why), silentPods: activity.silentPods, problems },
-      ...{ changedAtMs: -Infinity, runningByQueue: () => unknown(why) },
+      reading: { kind: 'unknown', why, atLeast: { running, waitingInWorkers: held + scheduled } },
+      silentPods: activity.silentPods,
+      problems,
+      // Of the heard ones: a task that one of them has just taken must not be counted in an older reading of its queue too.
+      changedAtMs,
+      runningByQueue: () => unknown(why),
     };
   }
   const { running, held, scheduled, byQueue, changedAtMs } = activity;
   return {
-    known: known({ running, waitingInWorkers: held + scheduled }),
+    reading: known({ running, waitingInWorkers: held + scheduled }),
     silentPods: [],
     problems,
     changedAtMs,
@@ -184,7 +189,7 @@ function gatherActivity(deps: GatherDeps, poolKey: string, { workerRunning }: Po
 }
 
 interface ObservedActivity {
-  readonly known: Known<Activity>;
+  readonly reading: ActivityReading;
   readonly silentPods: readonly string[];
   readonly problems: readonly string[];
   readonly changedAtMs: number;

@@ -20,6 +20,25 @@ describe('event filter', () => {
     expect(filter.judge('a', 'x')).to.equal('send');
   });
 
+  it('sends every change of size, in the same words too, within the burst', async () => {
+    const clock = createSteppedClock();
+    const filter = createEventFilter(clock, limits);
+    const up = 'Normal/Scaled/0 → 1 replicas: 1 task outstanding at 1 per pod';
+    const down = 'Normal/Scaled/1 → 0 replicas: no task waiting, held or running for 10 s';
+    const verdicts = [up, down, up, down].map((each) => filter.judge('a', each));
+    expect(verdicts).to.deep.equal(['send', 'send', 'send', 'limited']);
+    await clock.step(10_000);
+    expect(filter.judge('a', down)).to.equal('send');
+  });
+
+  it('finds the reason where it is, and not in the words of a note', () => {
+    const filter = createEventFilter(createSteppedClock(), limits);
+    for (const key of ['Warning/Broken/not /Scaled/', 'Scaled/Broken/x', 'Normal/ScaledOther/x']) {
+      expect(filter.judge(key, key)).to.equal('send');
+      expect(filter.judge(key, key)).to.equal('duplicate', key);
+    }
+  });
+
   it('gives each object a burst of its own, refilled with time', async () => {
     const clock = createSteppedClock();
     const filter = createEventFilter(clock, limits);

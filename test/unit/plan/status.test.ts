@@ -214,6 +214,14 @@ describe('the condition Scaling', () => {
       facts: { decision: { replicas: 10, reason: 'Backlog', message: '', limitedBy: 'MaxReplicas' } },
       want: 'True/AtMaximum: the load asks for more pods than scaling.maxReplicas (10)',
     },
+    'says that the size is above a lowered maximum, and until when': {
+      facts: { decision: { replicas: 20, reason: 'Busy', message: '', limitedBy: 'MaxReplicas' } },
+      want: 'True/AtMaximum: 20 pods, above scaling.maxReplicas (10); the load asks for more than that, and the pool shrinks when it is empty',
+    },
+    'says so when the load asks for less than the maximum': {
+      facts: { decision: { replicas: 20, reason: 'Busy', message: '' } },
+      want: 'True/Auto: 20 pods, above scaling.maxReplicas (10); the pool shrinks when it is empty',
+    },
     'is false at a fixed size': {
       facts: { pool: makePool().fixed(3).obj() },
       want: 'False/Fixed: spec.replicas fixes the size at 3; remove it to let Muster set the size',

@@ -73,7 +73,19 @@ describe('decide', () => {
       signals: load(40),
       policy: { maxReplicas: 2 },
       current: 10,
-      want: { replicas: 10, reason: 'Busy' },
+      want: { replicas: 10, reason: 'Busy', limitedBy: 'MaxReplicas' },
+    },
+    'a size above a lowered maximum that is held for want of a signal says what limits it': {
+      signals: load(40, unknown('queue b: not read yet')),
+      policy: { maxReplicas: 2 },
+      current: 10,
+      want: { replicas: 10, reason: 'SignalUnknown', limitedBy: 'MaxReplicas' },
+    },
+    'a pool that waits to shrink to its minimum says what limits it': {
+      signals: load(0, known(10_000)),
+      policy: { minReplicas: 2 },
+      current: 5,
+      want: { replicas: 5, reason: 'IdleWait', limitedBy: 'MinReplicas' },
     },
     'spec.replicas switches autoscaling off': {
       signals: load(100),

@@ -13,6 +13,12 @@ const unread = (name: string, why: string): PoolSample['queues'][number] => ({
   ready: unknown(why),
   unacked: unknown(why),
 });
+/** Some pods were heard, and at least one was not. */
+const partly = (running: number, waitingInWorkers: number): PoolSample['activity'] => ({
+  kind: 'unknown',
+  why: 'pod x is silent',
+  atLeast: { running, waitingInWorkers },
+});
 
 describe('signals', () => {
   const cases: Record<
@@ -70,6 +76,36 @@ describe('signals', () => {
       wantHeld: 0,
       wantEmpty: 'unknown',
     },
+    'what runs in the pods that were heard counts although another is silent (early ack)': {
+      sample: { isCurrent: true, ackMode: 'Early', queues: [queue('a', 8, 0)], activity: partly(36, 0) },
+      wantAtLeast: 44,
+      wantHeld: 0,
+      wantEmpty: 'no',
+    },
+    'with a silent worker too, late ack keeps the running ones in unacked, so they are counted once': {
+      sample: { isCurrent: true, ackMode: 'Late', queues: [queue('a', 8, 40)], activity: partly(36, 0) },
+      wantAtLeast: 48,
+      wantHeld: 'unknown',
+      wantEmpty: 'no',
+    },
+    'with a silent worker too, a task that workers took after the queue was read is not counted twice': {
+      sample: { isCurrent: false, ackMode: 'Early', queues: [queue('a', 10, 0)], activity: partly(2, 8) },
+      wantAtLeast: 10,
+      wantHeld: 0,
+      wantEmpty: 'no',
+    },
+    'with the broker down, what the workers that were heard run and hold is left': {
+      sample: { isCurrent: false, ackMode: 'Late', queues: [unread('a', 'broker is down')], activity: partly(2, 3) },
+      wantAtLeast: 5,
+      wantHeld: 'unknown',
+      wantEmpty: 'no',
+    },
+    'a silent worker makes emptiness unknown although all the others were heard to do nothing': {
+      sample: { isCurrent: true, ackMode: 'Early', queues: [queue('a', 0, 0)], activity: partly(0, 0) },
+      wantAtLeast: 0,
+      wantHeld: 0,
+      wantEmpty: 'unknown',
+    },
     'an unread queue makes emptiness unknown and adds nothing': {
       sample: {
         isCurrent: true,
@@ -120,6 +156,15 @@ describe('signals', () => {
       expect(empty).to.equal(tc.wantEmpty);
     });
   }
+
+  it('says that the running tasks are unknown while a worker is silent, not the part that was heard', () => {
+    const got = signals(
+      { isCurrent: true, ackMode: 'Early', queues: [queue('a', 0, 0)], activity: partly(3, 0) },
+      {},
+      0,
+    );
+    expect(got.running).to.deep.equal(unknown('pod x is silent'));
+  });
 
   it('counts how long the pool has been empty, and starts anew after a task or a gap in the readings', () => {
     const empty: PoolSample = { isCurrent: true, ackMode: 'Early', queues: [queue('a', 0, 0)], activity: idle };
