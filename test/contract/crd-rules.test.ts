@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import { buildRootSchema } from '../../operator/api/v1alpha1/crd.ts';
 import type { StructuralSchema } from '../../operator/api/v1alpha1/structural.ts';
 import { workerPoolResource } from '../../operator/api/v1alpha1/workerpool.ts';
+import { buildDeployment } from '../../operator/plan/deployment.ts';
 import { isKubeError } from '../../operator/kube/errors.ts';
 import { startApiServer, type TestApiServer } from '../support/apiServer.ts';
 import { makePool, type PoolBuilder } from '../support/builders.ts';
@@ -87,6 +88,23 @@ describe('the rules of WorkerPool, on a real API server', () => {
       typeof row === 'string' ? [] : [row.sentence],
     );
     expect(sentencesOf(buildRootSchema()).filter((sentence) => !asked.includes(sentence))).to.deep.equal([]);
+  });
+
+  it('refuses every variable and every volume that Muster would otherwise leave out without a word', async () => {
+    const urlFrom = { secretKeyRef: { name: 'redis', key: 'url' } };
+    for (const builder of [makePool(), makePool().node('./tasks.js')]) {
+      const pool = builder.broker({ urlFrom, tls: { caFrom: urlFrom } });
+      const { spec } = buildDeployment(pool.obj(), { routesConfigMap: 'muster-routes-a', paused: false });
+      const made = spec?.template.spec;
+      for (const { name } of made?.containers[0]?.env ?? [])
+        expect(await refusalOf(create(pool.worker({ env: [{ name, value: 'a' }] }))), name).to.have.property(
+          'sentence',
+        );
+      for (const { name } of made?.volumes ?? []) {
+        const theirs = { containers: [{ name: 'worker', image: 'shop:1' }], volumes: [{ name, emptyDir: {} }] };
+        expect(await refusalOf(create(pool.template({ spec: theirs }))), name).to.have.property('sentence');
+      }
+    }
   });
 
   it('answers with one sentence for each of two things that are wrong', async () => {

@@ -177,6 +177,23 @@ describe('the life of a pool', function () {
     });
   });
 
+  it('puts back what somebody changed after a restart of the operator, which itself writes nothing', async () => {
+    await stall.apply(stall.pool('reports').min(1), 'settle');
+    const before = await stall.deployment('reports');
+    await stage.restartOperator();
+    // A new size is the sign that the new process has looked; it changes the Deployment, but not what the pool asks for.
+    await stall.patch('reports', { scaling: { minReplicas: 2 } });
+    await eventually(async () => expect(await stall.replicas('reports')).to.equal(2));
+    const scaled = await stall.deployment('reports');
+    expect(scaled?.metadata.generation).to.equal((before?.metadata.generation ?? 0) + 1);
+    await kubectl('set', 'image', 'deployment/reports', 'worker=other:1');
+    await eventually(async () => {
+      const deployment = await stall.deployment('reports');
+      expect(deployment?.spec?.template.spec?.containers[0]?.image).to.equal('shop:1');
+    });
+    expect(await stall.replicas('reports')).to.equal(2);
+  });
+
   it('rolls its pods when the template changes, and leaves the size alone', async () => {
     await stall.apply(stall.pool('reports').min(2).worker({ image: 'shop:1' }), 'settle');
     await eventually(async () => expect(await images(stall)).to.deep.equal(['shop:1', 'shop:1']));

@@ -120,6 +120,37 @@ describe('the routing table', function () {
     await eventually(() => kubectl('get', 'configmap', 'muster-worker-file'));
   });
 
+  it('is put back after a restart of the operator, which itself writes nothing, and the worker file too', async () => {
+    await stall.apply(stall.pool('a').queue('first', 'first.*'), 'settle');
+    const name = (await mountedBy('a')) ?? '';
+    const read = (configMap: string): Promise<RawConfigMap> =>
+      stage.api.client.get<RawConfigMap>(resources.configMaps, stall.namespace, configMap);
+    const [table, file] = await Promise.all([read(name), read('muster-worker-file')]);
+    await stage.restartOperator();
+    // A size is written only by a process that knows the routing: then it has looked at the ConfigMaps.
+    await stall.patch('a', { scaling: { minReplicas: 1 } });
+    await eventually(async () => expect(await stall.replicas('a')).to.equal(1));
+    expect((await read(name)).metadata.resourceVersion).to.equal(table.metadata.resourceVersion);
+    expect((await read('muster-worker-file')).metadata.resourceVersion).to.equal(file.metadata.resourceVersion);
+    for (const [configMap, key, { data }] of [
+      [name, 'routes.json', table],
+      ['muster-worker-file', 'muster_worker.py', file],
+    ] as const) {
+      const patch = JSON.stringify({ data: { [key]: '{}' } });
+      await stage.kubectl([
+        '--namespace',
+        stall.namespace,
+        'patch',
+        'configmap',
+        configMap,
+        '--type=merge',
+        '-p',
+        patch,
+      ]);
+      await eventually(async () => expect((await read(configMap)).data).to.deep.equal(data));
+    }
+  });
+
   it('has the older claim of two, and the other one when the older pool is deleted', async () => {
     await stall.apply(stall.pool('b').queue('older', 'reports.*'), 'settle');
     // Creation times have whole seconds; the names would decide otherwise.

@@ -8,6 +8,9 @@ import { integer, open, withRules } from './schema.ts';
 /** The name of the container that runs the tasks. */
 export const workerContainer = 'worker';
 
+/** A list of CEL. */
+const celList = (names: readonly string[]): string => `[${names.map((name) => `'${name}'`).join(', ')}]`;
+
 /** Variables of the Node worker of which the pool says nothing, so that the user may set them. */
 export const nodeWorkerSettings = [
   'MUSTER_BACKEND',
@@ -20,7 +23,7 @@ export const nodeWorkerSettings = [
 ] as const;
 
 /** The same as a list of CEL. */
-export const nodeWorkerSettingsList = `[${nodeWorkerSettings.map((name) => `'${name}'`).join(', ')}]`;
+export const nodeWorkerSettingsList = celList(nodeWorkerSettings);
 
 const envSchema = withRules(open(z.looseObject({ name: z.string().max(253).describe('Name of the variable.') })), {
   rule: `self.name != 'CELERY_BROKER_URL' && (!self.name.startsWith('MUSTER_') || self.name in ${nodeWorkerSettingsList})`,
@@ -52,13 +55,32 @@ const containerSchema = open(
   }),
 );
 
+/** Of the worker only: a sidecar may say for itself which pod it is in. */
+const podVariablesRule = {
+  rule: `self.name != '${workerContainer}' || !has(self.env) || self.env.all(each, !(each.name in ['POD_NAME', 'POD_NAMESPACE']))`,
+  message:
+    'POD_NAME and POD_NAMESPACE are set by Muster in the container worker; remove them from its env, and read there the name and the namespace of the pod',
+};
+
+/** A volume under one of these names would be left out, because the Deployment has Muster's. */
+const volumeSchema = withRules(open(z.looseObject({ name: z.string().max(63).describe('Name of the volume.') })), {
+  rule: `!(self.name in ${celList(['muster-worker', 'muster-routes', 'muster-tls'])})`,
+  message:
+    "muster-worker, muster-routes and muster-tls are the names of Muster's own volumes; give the volume another name",
+});
+
 const podSpecSchema = open(
   z.looseObject({
     containers: z
-      .array(containerSchema)
+      .array(withRules(containerSchema, podVariablesRule))
       .max(16)
       .default([])
       .describe('Required. The containers; one is called worker.'),
+    volumes: z
+      .array(volumeSchema)
+      .max(256)
+      .describe('Volumes of the pods. Muster adds its own (muster-worker, muster-routes, muster-tls).')
+      .exactOptional(),
     restartPolicy: withRules(z.string().max(16), {
       rule: "self == 'Always'",
       message: 'restartPolicy must be Always, because a worker that ends is started again; remove it or write Always',

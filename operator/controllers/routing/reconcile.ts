@@ -38,7 +38,7 @@ export interface RoutingDeps {
 export function createRoutingReconcile(
   deps: RoutingDeps,
 ): (namespace: string, context: { signal: AbortSignal }) => Promise<Result> {
-  /** Resource versions after our own last writes: another one means that somebody else changed the object. */
+  /** Resource versions after our own last writes, or as found first: another one means that somebody else changed it. */
   const written = new Map<string, string>();
   return async (namespace, { signal }) => {
     const pools = deps.pools
@@ -115,8 +115,11 @@ async function applyIfChanged(
   const hash = intentHash(body);
   const key = `${body.metadata.namespace}/${body.metadata.name}`;
   const existing = deps.configMaps.get(key)?.metadata;
-  const untouched = !written.has(key) || written.get(key) === existing?.resourceVersion;
-  if (existing?.annotations?.[intentAnnotation] === hash && untouched) return;
+  if (existing?.annotations?.[intentAnnotation] === hash) {
+    // Found before this process wrote it: taken for its own, or edits would never be put back after a restart.
+    if (!written.has(key) && existing.resourceVersion !== undefined) written.set(key, existing.resourceVersion);
+    if (written.get(key) === existing.resourceVersion) return;
+  }
   const metadata = { ...body.metadata, annotations: { ...body.metadata.annotations, [intentAnnotation]: hash } };
   const applied = await deps.client.apply<ConfigMapRecord>(
     resources.configMaps,

@@ -62,12 +62,15 @@ export async function applyPool(deps: ApplyDeps, input: ApplyInput): Promise<voi
     await applyDeployment(deps, input, withIntent(build(true), bornIntent));
     deps.events.record(events.aboutPool(observed.pool), events.created(observed.pool.metadata.name));
   }
+  const hash = hashOnce(input, routesConfigMap, () => intentHash(build(false)));
+  const isIntended = intentOf(existing) === hash;
+  // A process that has written nothing yet takes what it finds for its own. Otherwise edits would never be put back after
+  // a restart; and writing once to be sure would cost a write per pool.
+  if (isIntended) input.memory.deploymentGeneration ??= existing?.metadata.generation;
   // Asked before the size is written, which moves the generation as well.
   const touched = isTouched(existing, input.memory);
   await scaleIfNeeded(deps, input, isNewborn);
-  const hash = hashOnce(input, routesConfigMap, () => intentHash(build(false)));
-  if (isNewborn || touched || intentOf(existing) !== hash)
-    await applyDeployment(deps, input, withIntent(build(false), hash));
+  if (isNewborn || touched || !isIntended) await applyDeployment(deps, input, withIntent(build(false), hash));
 }
 
 /** The hash is remembered for as long as the pool is what it was: a thousand idle pools are not rendered at every look. */
@@ -90,7 +93,7 @@ function isBorn(deployment: DeploymentRecord): boolean {
   return intentOf(deployment) === bornIntent;
 }
 
-/** Whether somebody else changed the spec since our own last write. Unknown after a restart: then it is believed. */
+/** Whether somebody else changed the spec since our own last write, or since the first look of this process. */
 function isTouched(existing: DeploymentRecord | undefined, memory: PoolMemory): boolean {
   return memory.deploymentGeneration !== undefined && memory.deploymentGeneration !== existing?.metadata.generation;
 }

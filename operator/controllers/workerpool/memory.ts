@@ -25,8 +25,11 @@ export interface PoolMemory {
   scaled?: Scaled | undefined;
   /** The status written last and when (monotonic ms), so that an unchanged one is not written again. */
   status?: { readonly value: WorkerPoolStatus; readonly writtenMs: number };
-  /** Generation of the Deployment after our own last write: another one means that somebody else changed it. */
-  deploymentGeneration?: number;
+  /**
+   * Generation of the Deployment after our own last write, or as it was found first: another one means that somebody else
+   * changed it.
+   */
+  deploymentGeneration?: number | undefined;
   /** The hash of the Deployment that the pool asks for, and of which version of it. */
   intent?: { readonly of: string; readonly hash: string };
   /** Problems that were reported by an event already, as `type/reason`; absent before the first look. */

@@ -48,6 +48,18 @@ export const accepted: Readonly<Record<string, PoolBuilder>> = {
   'other containers, with a command': pool.template({
     spec: { containers: [worker, { name: 'side', image: 'side:1', command: ['run'] }] },
   }),
+  "the pod's name among the variables of a sidecar": pool.template({
+    spec: { containers: [worker, { name: 'side', image: 'side:1', env: [{ name: 'POD_NAME', value: 'a' }] }] },
+  }),
+  'volumes, one of them with a name that begins like one of Muster': pool.template({
+    spec: {
+      containers: [{ ...worker, volumeMounts: [{ name: 'data', mountPath: '/data' }] }],
+      volumes: [
+        { name: 'data', emptyDir: { medium: 'Memory' } },
+        { name: 'muster-tls-of-mine', emptyDir: {} },
+      ],
+    },
+  }),
   'fields of a pod that the definition does not name': pool
     .worker({ env: [{ name: 'A', value: 'b' }], resources: { limits: { cpu: '1' } } })
     .spec({ longestTaskSeconds: 604_800 }),
@@ -79,6 +91,10 @@ const ownCommand =
   'with runtime.celery and runtime.node Muster writes the command of the container worker; remove its command and args, or write runtime: {custom: {}} to run them';
 const ownVariable =
   'CELERY_BROKER_URL and names that begin with MUSTER_ are set by Muster; remove the variable from env and write the broker into spec.broker';
+const podVariable =
+  'POD_NAME and POD_NAMESPACE are set by Muster in the container worker; remove them from its env, and read there the name and the namespace of the pod';
+const ownVolume =
+  "muster-worker, muster-routes and muster-tls are the names of Muster's own volumes; give the volume another name";
 const nameLength =
   'the name of a WorkerPool has at most 46 characters, because the names of its pods are made from it; write a shorter one';
 const containers = 'spec.template.spec.containers';
@@ -238,6 +254,21 @@ export const refused: Readonly<Record<string, Refused>> = {
     pool: pool.worker({ env: [{ name: 'A' }, { name: 'MUSTER_QUEUES', value: 'b' }] }),
     field: `${containers}[0].env[1]`,
     sentence: ownVariable,
+  },
+  "the pod's name among the variables of the worker": {
+    pool: pool.worker({ env: [{ name: 'A' }, { name: 'POD_NAME', value: 'b' }] }),
+    field: `${containers}[0]`,
+    sentence: podVariable,
+  },
+  "the pod's namespace among the variables of the worker": {
+    pool: pool.worker({ env: [{ name: 'POD_NAMESPACE', value: 'b' }] }),
+    field: `${containers}[0]`,
+    sentence: podVariable,
+  },
+  "a volume with a name of Muster's": {
+    pool: pool.template({ spec: { containers: [worker], volumes: [{ name: 'a' }, { name: 'muster-tls' }] } }),
+    field: 'spec.template.spec.volumes[1]',
+    sentence: ownVolume,
   },
   'restartPolicy Never': {
     pool: pool.template({ spec: { containers: [worker], restartPolicy: 'Never' } }),
