@@ -33,7 +33,7 @@ export interface EventMessage {
 
 /** Records events. */
 export interface EventRecorder {
-  /** Sends an event in the background, unless it was sent within two minutes. Never throws. */
+  /** Sends an event in the background, unless it was sent within two minutes (`Scaled`: always, within the burst). Never throws. */
   record(target: EventTarget, message: EventMessage): void;
   /** Resolves when nothing is waiting or being sent. */
   idle(): Promise<void>;

@@ -50,7 +50,7 @@ export const conditionCatalog = {
   Scaling: {
     meaning: 'Muster sets the size of the pool from its load.',
     reasons: {
-      Auto: 'True: within the bounds.',
+      Auto: 'True: within the bounds, or above a lowered maxReplicas until the pool is empty; the message says so.',
       AtMaximum: 'True: the load asks for more than scaling.maxReplicas.',
       SignalUnknown: 'False: the load is not known in full; the size is held, or grows by what is known.',
       Fixed: 'False: spec.replicas fixes the size.',
