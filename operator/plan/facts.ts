@@ -55,7 +55,14 @@ export interface StatusFacts {
   /** The decision that changed the size last; undefined keeps the one of `previous`. */
   readonly lastDecision: LastDecision | undefined;
   /** The routing facts of the pool; undefined until its table was made. */
-  readonly routing: { readonly routesConfigMap: string; readonly conflicts: readonly string[] } | undefined;
+  readonly routing:
+    | {
+        readonly routesConfigMap: string;
+        readonly conflicts: readonly string[];
+        /** Why a ConfigMap that the pool needs could not be written. */
+        readonly problem?: string | undefined;
+      }
+    | undefined;
   /** What workers say that they cannot do. */
   readonly workerProblems: readonly string[];
   /** Pods whose worker runs and is not heard; those that start or end are sorted out by the facts about pods. */

@@ -110,6 +110,7 @@ function describeRouting({ pool, routing }: StatusFacts): WantedCondition {
   if (routing === undefined) {
     return { type, status: 'Unknown', reason: 'Pending', message: 'the routing table is not made yet' };
   }
+  if (routing.problem !== undefined) return { type, status: 'False', reason: 'Forbidden', message: routing.problem };
   if (routing.conflicts.length > 0) {
     return { type, status: 'False', reason: 'Conflict', message: routing.conflicts.join('; ') };
   }

@@ -97,6 +97,9 @@ describe('the routing table', function () {
     await stage.api.client.delete(resources.secrets, stall.namespace, 'redis');
     await stage.restartOperator();
     await eventually(async () => expect(await stall.condition('a', 'Ready')).to.match(/^False\/SecretMissing/));
+    // A size that is fixed needs no broker.
+    await stall.patch('a', { replicas: 3 });
+    await eventually(async () => expect(await stall.replicas('a')).to.equal(3));
     await stall.patch('b', {
       queues: [{ name: `${stall.namespace}-b` }, { name: 'second', tasks: ['second.*', 'third'] }],
     });
@@ -162,6 +165,54 @@ describe('the routing table', function () {
     await stall.delete('b');
     await eventually(async () => expect(await tableOf('a')).to.equal('{\n  "reports.*": {"queue": "later"}\n}\n'));
     await eventually(async () => expect(await stall.condition('a', 'Routed')).to.match(/^True/));
+  });
+
+  it('says so where it cannot be written, holds up no other broker, and mends by itself', async () => {
+    await stall.apply(stall.pool('before').queue('before', 'before.*'), 'settle');
+    const policy = `refuse-${stall.namespace}`;
+    const kept = JSON.stringify([await mountedBy('before'), 'muster-worker-file']).replaceAll('"', "'");
+    const matches = {
+      resourceRules: [{ apiGroups: [''], apiVersions: ['v1'], operations: ['CREATE'], resources: ['configmaps'] }],
+    };
+    const binding = {
+      policyName: policy,
+      validationActions: ['Deny'],
+      matchResources: {
+        namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': stall.namespace } },
+        resourceRules: matches.resourceRules,
+      },
+    };
+    const apply = (object: object): Promise<string> =>
+      stage.kubectl(['apply', '--server-side', '--filename=-'], JSON.stringify(object));
+    const apiVersion = 'admissionregistration.k8s.io/v1';
+    await apply({
+      ...{ apiVersion, kind: 'ValidatingAdmissionPolicy', metadata: { name: policy } },
+      spec: {
+        matchConstraints: matches,
+        validations: [{ expression: `object.metadata.name in ${kept}`, message: 'no more of these' }],
+      },
+    });
+    await apply({ apiVersion, kind: 'ValidatingAdmissionPolicyBinding', metadata: { name: policy }, spec: binding });
+    const probe = (): Promise<string> =>
+      stage.kubectl(['--namespace', stall.namespace, 'create', 'configmap', 'probe', '--dry-run=server']);
+    await eventually(async () => expect(await probe().then(() => '', String)).to.include('no more of these'));
+    await stall.apply(
+      stall
+        .pool('after')
+        .broker({ url: `${stage.redis.url}/1` })
+        .queue('after', 'after.*'),
+    );
+    await eventually(async () => {
+      expect(await stall.condition('after', 'Ready')).to.match(/^False\/Forbidden.*no more of these/);
+      expect(await stall.condition('after', 'Routed')).to.match(/^False\/Forbidden.*ConfigMap muster-routes-/);
+    });
+    await stall.patch('before', { queues: [{ name: 'before', tasks: ['before.*', 'also.*'] }] });
+    await eventually(async () => expect(await tableOf('before')).to.include('also.*'));
+    expect(await stall.condition('before', 'Routed')).to.match(/^True/);
+    await stage.kubectl(['delete', 'validatingadmissionpolicybinding', policy]);
+    await stage.kubectl(['delete', 'validatingadmissionpolicy', policy]);
+    await eventually(async () => expect(await tableOf('after')).to.include('after.*'), { timeoutMs: 60_000 });
+    await eventually(async () => expect(await stall.condition('after', 'Routed')).to.match(/^True/));
   });
 
   it('leads each task of a plain producer to the pool that claims it, and the pools grow', async () => {

@@ -47,7 +47,9 @@ export async function startRedisProxy(targetPort: number): Promise<RedisProxy> {
       client.resetAndDestroy();
       return;
     }
-    const server = connect(targetPort, '127.0.0.1');
+    // Else each small piece would wait for the acknowledgement of the one before: the proxy's delay, and not the network's.
+    client.setNoDelay();
+    const server = connect({ port: targetPort, host: '127.0.0.1', noDelay: true });
     const link: Link = { client, server, said: '', dead: isBlackhole };
     links.add(link);
     const pass = (to: Socket, chunk: Buffer): void => {

@@ -49,7 +49,6 @@ await runMain(async () => {
   });
   const server = await startRedis();
   const proxy = await startRedisProxy(server.port);
-  proxy.delay(roundTripMs / 2);
   const dir = await mkdtemp(join(tmpdir(), 'muster-bench-worker-'));
   const redis = server.client();
   const rows: Row[] = [];
@@ -67,8 +66,12 @@ await runMain(async () => {
     ];
     await add('muster, prefetch 16', muster(server.port, [...noResults, ...prefetch(8, 2)]));
     await add('muster, prefetch 1', muster(server.port, [...noResults, ...prefetch(1, 1)]), tasks / 4);
-    await add('muster, prefetch 512', muster(server.port, [...noResults, ...prefetch(256, 2)]));
-    await add('muster, prefetch 512, 2 ms further away', muster(proxy.port, [...noResults, ...prefetch(256, 2)]));
+    await add('muster, prefetch 2,048', muster(server.port, [...noResults, ...prefetch(1024, 2)]));
+    // Both through the proxy, which itself costs a part of a core: what differs is the way.
+    proxy.delay(0);
+    await add('muster, prefetch 2,048, proxy', muster(proxy.port, [...noResults, ...prefetch(1024, 2)]));
+    proxy.delay(roundTripMs / 2);
+    await add('muster, prefetch 2,048, proxy 2 ms away', muster(proxy.port, [...noResults, ...prefetch(1024, 2)]));
     await add('muster, prefetch 16, with results', muster(server.port, prefetch(8, 2)), tasks / 2);
     if (soakTasks > 0)
       await add('muster, prefetch 16, soak', muster(server.port, [...noResults, ...prefetch(8, 2)]), soakTasks);

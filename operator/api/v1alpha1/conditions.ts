@@ -63,6 +63,7 @@ export const conditionCatalog = {
     reasons: {
       Routed: 'True: no other pool claims the same tasks or queues.',
       Conflict: 'False: another pool claims the same pattern or consumes the same queue.',
+      Forbidden: 'False: the operator may not write the routing table, or the file for workers.',
       Pending: 'Unknown: the routing table is not written yet.',
     },
   },

@@ -2,11 +2,15 @@
  * One namespace's routing: gather (its pools and their brokers) → plan (one table per broker) → apply (ConfigMaps) →
  * publish (the facts that each pool's own reconciler reads). It also keeps the file that Celery pods load.
  *
+ * A ConfigMap that the API server refuses (a quota, an admission policy) is the matter of the pools that need it: it is
+ * said in their status, tried again, and holds up no other broker's table.
+ *
  * A pool whose broker cannot be resolved now (its Secret is being rotated) keeps its place in the table that it was in:
  * dropping it would send its tasks to the default queue of every producer.
  */
 import type { WorkerPool } from '../../api/v1alpha1/workerpool.ts';
 import type { KubeClient } from '../../kube/client.ts';
+import { isKubeError, type KubeError } from '../../kube/errors.ts';
 import type { Informer } from '../../kube/informer.ts';
 import { resources } from '../../kube/types.ts';
 import { buildRoutesConfigMap, buildWorkerFileConfigMap, routesConfigMapName } from '../../plan/configmap.ts';
@@ -46,20 +50,36 @@ export function createRoutingReconcile(
       .filter((pool) => pool.metadata.deletionTimestamp === undefined);
     const { byHash, unresolved } = await gather(deps, pools, signal);
     const facts = new Map<string, PoolRouting>();
-    const wanted = pools.length === 0 ? [] : [buildWorkerFileConfigMap(namespace, pools, deps.workerFile)];
+    const used = new Set<string>();
+    const refusals: KubeError[] = [];
+    const write = async (body: ConfigMapBody): Promise<KubeError | undefined> => {
+      used.add(body.metadata.name);
+      const refusal = await applyIfChanged(deps, written, body, signal);
+      if (refusal !== undefined) refusals.push(refusal);
+      return refusal;
+    };
+    const workerFile = buildWorkerFileConfigMap(namespace, pools, deps.workerFile);
+    const fileRefusal = pools.length === 0 ? undefined : await write(workerFile);
     for (const [hash, members] of byHash) {
       const routes = buildRoutes(members);
-      wanted.push(buildRoutesConfigMap(namespace, hash, members, routes));
+      const routesConfigMap = routesConfigMapName(hash);
+      const refusal = (await write(buildRoutesConfigMap(namespace, hash, members, routes))) ?? fileRefusal;
+      const name = refusal === undefined || refusal !== fileRefusal ? routesConfigMap : workerFile.metadata.name;
       for (const pool of members) {
         facts.set(`${namespace}/${pool.metadata.name}`, {
-          routesConfigMap: routesConfigMapName(hash),
+          routesConfigMap,
           conflicts: routes.conflicts.get(pool.metadata.name) ?? [],
+          ...(refusal === undefined
+            ? {}
+            : { problem: `ConfigMap ${name} in namespace ${namespace} cannot be written: ${refusal.message}` }),
         });
       }
     }
-    for (const body of wanted) await applyIfChanged(deps, written, body, signal);
-    await deleteUnused(deps, namespace, new Set(wanted.map((body) => body.metadata.name)), signal);
+    // What pods mount until they roll is kept while that which they are to mount then cannot be made.
+    if (refusals.length === 0) await deleteUnused(deps, namespace, used, signal);
     for (const key of deps.table.replace(namespace, facts)) deps.enqueuePool(key);
+    // After everybody was told: the controller tries again, less and less often.
+    if (refusals[0] !== undefined) throw refusals[0];
     return unresolved ? { kind: 'requeueAfter', ms: 2000, why: 'a broker Secret is missing' } : { kind: 'done' };
   };
 }
@@ -105,28 +125,36 @@ function lastHash(deps: RoutingDeps, pool: WorkerPool): string | undefined {
   return owned?.metadata.name.slice(routesConfigMapName('').length);
 }
 
-/** Writes a ConfigMap unless what is there carries the hash of the same intent and nobody touched it since. */
+type ConfigMapBody = ReturnType<typeof buildWorkerFileConfigMap>;
+
+/**
+ * Writes a ConfigMap unless what is there carries the hash of the same intent and nobody touched it since. Gives the refusal
+ * that a person has to mend, if it is one.
+ */
 async function applyIfChanged(
   deps: RoutingDeps,
   written: Map<string, string>,
-  body: ReturnType<typeof buildWorkerFileConfigMap>,
+  body: ConfigMapBody,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<KubeError | undefined> {
   const hash = intentHash(body);
   const key = `${body.metadata.namespace}/${body.metadata.name}`;
   const existing = deps.configMaps.get(key)?.metadata;
   if (existing?.annotations?.[intentAnnotation] === hash) {
     // Found before this process wrote it: taken for its own, or edits would never be put back after a restart.
     if (!written.has(key) && existing.resourceVersion !== undefined) written.set(key, existing.resourceVersion);
-    if (written.get(key) === existing.resourceVersion) return;
+    if (written.get(key) === existing.resourceVersion) return undefined;
   }
   const metadata = { ...body.metadata, annotations: { ...body.metadata.annotations, [intentAnnotation]: hash } };
-  const applied = await deps.client.apply<ConfigMapRecord>(
-    resources.configMaps,
-    { ...body, metadata },
-    { fieldManager, signal },
-  );
-  if (applied.metadata.resourceVersion !== undefined) written.set(key, applied.metadata.resourceVersion);
+  try {
+    const wanted = { ...body, metadata };
+    const applied = await deps.client.apply<ConfigMapRecord>(resources.configMaps, wanted, { fieldManager, signal });
+    if (applied.metadata.resourceVersion !== undefined) written.set(key, applied.metadata.resourceVersion);
+    return undefined;
+  } catch (err) {
+    if (isKubeError(err, 'forbidden', 'invalid', 'badRequest')) return err;
+    throw err;
+  }
 }
 
 /** Deletes the routes ConfigMaps of brokers that no pool of the namespace uses any more. */

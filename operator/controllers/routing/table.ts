@@ -9,6 +9,8 @@ export interface PoolRouting {
   readonly routesConfigMap: string;
   /** Sentences about claims that other pools make as well; empty when there is none. */
   readonly conflicts: readonly string[];
+  /** Why a ConfigMap that the pool needs could not be written, in a sentence; absent when all is there. */
+  readonly problem?: string;
 }
 
 /** Facts by pool key. */

@@ -53,8 +53,15 @@ export interface ApplyInput {
 /** Brings the Deployment and its size to what they should be; remembers the change of size, if any. Rejects with KubeError. */
 export async function applyPool(deps: ApplyDeps, input: ApplyInput): Promise<void> {
   const { observed } = input;
-  if (observed.broker.kind === 'problem' || observed.routing === undefined || observed.nameTaken) return;
-  const { routesConfigMap } = observed.routing;
+  const { broker, routing, nameTaken } = observed;
+  // Pods of a Deployment that mounts what is not there would wait for it for ever.
+  if (broker.kind === 'problem' || routing === undefined || routing.problem !== undefined || nameTaken) {
+    // To scale rolls nothing: a size that the user fixed needs no broker, and one from the load needs no table.
+    const hasSize = observed.pool.spec.replicas !== undefined || (broker.kind === 'ok' && routing !== undefined);
+    if (hasSize && !nameTaken && isThere(observed)) await scaleIfNeeded(deps, input, false);
+    return;
+  }
+  const { routesConfigMap } = routing;
   const build = (paused: boolean): DeploymentBody => buildDeployment(observed.pool, { routesConfigMap, paused });
   const existing = observed.deployment;
   const isNewborn = existing === undefined || isBorn(existing);
@@ -86,6 +93,11 @@ function hashOnce({ observed: { pool }, memory }: ApplyInput, routesConfigMap: s
  */
 export function currentReplicas({ deployment }: Observed): number {
   return deployment === undefined || isBorn(deployment) ? 0 : deployment.spec.replicas;
+}
+
+/** Whether the pool has a Deployment that was let go. */
+function isThere({ deployment }: Observed): boolean {
+  return deployment !== undefined && !isBorn(deployment);
 }
 
 /** Whether this is still what the first of the three writes made. */
@@ -155,6 +167,9 @@ export function deploymentProblem(observed: Observed, err?: unknown): Deployment
     const message = `Deployment ${name} exists and does not belong to this pool; delete or rename it, or give the pool another name`;
     return { reason: 'NameTaken', message };
   }
+  // A pool that runs goes on with the table that it has; that this one is old is said by `Routed`.
+  const routingProblem = isThere(observed) ? undefined : observed.routing?.problem;
+  if (routingProblem !== undefined) return { reason: 'Forbidden', message: routingProblem };
   if (isKubeError(err, 'invalid', 'badRequest'))
     return { reason: 'TemplateInvalid', message: `the API server refuses the Deployment: ${err.message}` };
   if (isKubeError(err, 'forbidden'))

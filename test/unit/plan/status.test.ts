@@ -269,6 +269,10 @@ describe('the condition Routed', () => {
       facts: { ...routing(), pool: makePool().obj() },
       want: 'True/Routed: no queue has tasks: producers name the queue themselves',
     },
+    'says that a ConfigMap is refused, before conflicts': {
+      facts: { routing: { routesConfigMap: 'r', conflicts: ['one'], problem: 'ConfigMap r cannot be written: no' } },
+      want: 'False/Forbidden: ConfigMap r cannot be written: no',
+    },
     'has every conflict': { facts: routing('one', 'two'), want: 'False/Conflict: one; two' },
     'is unknown until the table is made': {
       facts: { routing: undefined },
