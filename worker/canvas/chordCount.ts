@@ -2,6 +2,7 @@
 import type { Command } from '../../operator/broker/connection.ts';
 import type { Logger } from '../../operator/runtime/log.ts';
 import { encodeJson } from '../protocol/kombuJson.ts';
+import { spellAsPython } from '../protocol/pythonJson.ts';
 import type { ResultMeta } from '../protocol/result.ts';
 import type { ChordEnd, Chords } from '../results/chord.ts';
 import { emptyAftermath, type Aftermath, type PartOf, type Reporter } from './aftermath.ts';
@@ -27,7 +28,8 @@ export function createChordCount({ chords, log, reporter, senderOf, stored }: Ch
   const count: ChordCount = async (part, before, meta) => {
     const { groupId, id: taskId, groupIndex, chord } = part;
     if (chord === undefined || groupId === undefined) return;
-    const encoded = encodeJson([1, taskId, meta.status, meta.result]);
+    // Celery before 5.7 knows a part that ran twice only by its text.
+    const encoded = spellAsPython(encodeJson([1, taskId, meta.status, meta.result]));
     const end = await chords.returned(before, { groupId, taskId, groupIndex, encoded });
     if (end === undefined) return;
     const values = await valuesOf(end).catch((error: unknown) => toChordError(error));

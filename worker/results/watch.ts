@@ -87,6 +87,9 @@ export function createResultWatch(options: ResultWatchOptions): ResultWatch {
       try {
         subscriber ??= await open();
         await subscriber.subscribe(channels);
+        // Given up while the subscription was on its way: nobody else would end it.
+        const left = channels.filter((channel) => !waiters.has(channel));
+        if (left.length > 0) subscriber.unsubscribe(left);
         const texts = await readAll(channels);
         texts.forEach((text, at) => text !== null && settle(channels[at] ?? '', text));
         failures = 0;
